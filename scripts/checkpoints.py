@@ -1,0 +1,162 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Events
+from monai.engines import AdversarialTrainer, Evaluator
+from torch import nn
+
+from scripts.errors import BundleError
+
+
+class BestWeightsHandler:
+    """Keeps the weights of the epoch with the best validation metric, each network's as a plain state dict.
+
+    A file that a run finds at its place is kept as `<name>.previous.pt`; one is written beside and renamed, so that
+    a run that is cut off leaves a whole one.
+
+    Args:
+        folder: where the files go, `ckpt_dir`.
+        networks: what to save, by the name of the file without `.pt`.
+    """
+
+    def __init__(self, folder: str, *, networks: Mapping[str, nn.Module]) -> None:
+        self.folder = Path(folder)
+        self.networks = networks
+        self.kept_previous = False
+
+    def attach(self, engine: Evaluator) -> None:
+        """Hooks the handler behind the validator's comparison of its key metric."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Evaluator) -> None:
+        """Saves the networks if this validation was the best so far."""
+        if engine.state.best_metric_epoch != engine.state.epoch:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, network in self.networks.items():
+            path = self.folder / f"{name}.pt"
+            if path.exists() and not self.kept_previous:
+                os.replace(path, path.with_suffix(".previous.pt"))
+            partial = path.with_suffix(".pt.partial")
+            torch.save(network.state_dict(), partial)
+            os.replace(partial, path)
+        self.kept_previous = True
+
+
+class RunState:
+    """What a resumed run needs beside networks, optimisers and schedulers, as a state dict that loads `weights_only`.
+
+    Epoch, iteration, gradient scalers, the best metric so far and the random states. Listed among the trainer's
+    handlers, to learn of the trainer, and in the `save_dict` of MONAI's `CheckpointSaver` and `CheckpointLoader`.
+
+    Args:
+        evaluator: the validator, which knows the best metric.
+    """
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.trainer: AdversarialTrainer | None = None
+
+    def attach(self, engine: AdversarialTrainer) -> None:
+        """Remembers the trainer whose state this is."""
+        self.trainer = engine
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the state as numbers, strings and tensors."""
+        trainer, best = self._trainer.state, self.evaluator.state
+        return {
+            "epoch": trainer.epoch,
+            "iteration": trainer.iteration,
+            "best_metric": float(best.best_metric),
+            "best_metric_epoch": best.best_metric_epoch,
+            "scalers": {name: scaler.state_dict() for name, scaler in self._scalers.items()},
+            "random": _random_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Puts a saved state back; the next epoch of the trainer is the one after the saved one."""
+        trainer, best = self._trainer.state, self.evaluator.state
+        trainer.epoch, trainer.iteration = state["epoch"], state["iteration"]
+        best.best_metric, best.best_metric_epoch = state["best_metric"], state["best_metric_epoch"]
+        for name, scaler in self._scalers.items():
+            scaler.load_state_dict(state["scalers"][name])
+        _restore_random_state(state["random"])
+
+    @property
+    def _trainer(self) -> AdversarialTrainer:
+        if self.trainer is None:
+            raise RuntimeError("RunState is attached to no trainer: list it among the trainer's handlers.")
+        return self.trainer
+
+    @property
+    def _scalers(self) -> dict[str, torch.amp.GradScaler]:
+        state = self._trainer.state
+        return {name: s for name in ("g_scaler", "d_scaler") if (s := getattr(state, name)) is not None}
+
+
+def load_weights(network: nn.Module, path: str) -> nn.Module:
+    """Loads a plain state dict into a network.
+
+    Returns:
+        The network.
+
+    Raises:
+        BundleError: when there is no such file, it is no checkpoint, or it is of another network or width.
+    """
+    if not os.path.isfile(path):
+        raise BundleError(f"no weights at {path}: train first, or name their folder by --ckpt_dir.")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise BundleError(f"{path} is not a checkpoint, or a damaged one ({str(error).splitlines()[0]}).") from error
+    own = network.state_dict()
+    if own.keys() != weights.keys():
+        names = ", ".join(sorted(own.keys() ^ weights.keys())[:3])
+        raise BundleError(f"{path} is of another architecture than the config's network; they differ in {names} ...")
+    for name, tensor in own.items():
+        if tensor.shape != weights[name].shape:
+            raise BundleError(
+                f"{path} is of another width: {name} has shape {tuple(weights[name].shape)} there and "
+                f"{tuple(tensor.shape)} in the config's network; set --features (or --critic_features) to match."
+            )
+    network.load_state_dict(weights)
+    return network
+
+
+def _random_state() -> dict[str, Any]:
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+        "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
+        "python": [version, list(internal), gauss],
+    }
+
+
+def _restore_random_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))

@@ -1,0 +1,37 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+
+class BundleError(ValueError):
+    """A user's mistake: its message of one or two lines names the file or argument, what was found and the remedy."""
+
+
+def report_bundle_errors() -> None:
+    """Makes an uncaught `BundleError` end the program with its message and exit code 1 instead of a traceback.
+
+    The configs call this first, because MONAI wraps what a config expression raises into errors of its own.
+    """
+    sys.excepthook = _print_bundle_error
+
+
+def _print_bundle_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, BundleError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"error: {cause}", file=sys.stderr)

@@ -1,0 +1,45 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks import Convolution
+from torch import nn
+
+
+class VolumetricCritic(nn.Sequential):
+    """Judges a mask voxel by voxel: is this region's voxel part of a true mask, or of a predicted one?
+
+    Four 3x3x3 convolutions of stride 1, as in Section 4.1 of the paper, with BatchNorm and LeakyReLU(0.2) after the
+    first three. The last one is plain: a norm or an activation on the logits would hide real from fake.
+
+    Args:
+        regions: number of channels of the mask, and of the judgement.
+        channels: output channels of the first three convolutions.
+    """
+
+    def __init__(self, *, regions: int = 3, channels: Sequence[int] = (16, 32, 64)) -> None:
+        if len(channels) != 3:
+            raise ValueError(f"channels: the critic has three hidden convolutions, got {len(channels)}: {channels}.")
+        widths = [regions, *channels]
+        hidden = [
+            Convolution(3, i, o, act=("leakyrelu", {"negative_slope": 0.2, "inplace": True}), norm="batch", bias=False)
+            for i, o in itertools.pairwise(widths)
+        ]
+        super().__init__(*hidden, Convolution(3, widths[-1], regions, conv_only=True))
+
+    def forward(self, mask: torch.Tensor) -> torch.Tensor:
+        """Gives logits (B, regions, H, W, D), positive where the mask in [0, 1] of that shape looks true."""
+        return super().forward(mask)

@@ -1,0 +1,193 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import LoadImage, MapTransform
+from monai.utils import ImageMetaKey
+from torch import nn
+
+from scripts.errors import BundleError
+
+# values of (necrotic and non-enhancing core, oedema, enhancing tumour) in the label maps of each layout
+LABEL_VALUES = {"brats2021": (1, 2, 4), "brats2023": (1, 2, 3), "msd": (2, 1, 3)}
+# where T1, T1ce, T2 and FLAIR are among the channels of a 4D image (FLAIR, T1w, T1gd, T2w) of MSD Task01_BrainTumour
+MSD_CHANNELS = (1, 2, 3, 0)
+
+
+class LoadScansd(MapTransform):
+    """Loads a case's modalities as one image (4, H, W, D) in the order T1, T1ce, T2, FLAIR.
+
+    The item holds four files (any format of NiBabel or ITK), four folders of DICOM series, or one 4D file in the
+    channel order of the Medical Segmentation Decathlon. The case's id, where the item has one, names the output files.
+
+    Raises:
+        BundleError: when the files do not make up four modalities of one shape.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.load = LoadImage(image_only=True, ensure_channel_first=True)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            source = item[key]
+            image = self._load(source)
+            if not isinstance(source, (list, tuple)):
+                image = image[list(MSD_CHANNELS)]
+            image.meta[ImageMetaKey.FILENAME_OR_OBJ] = _named_after_case(item, image)
+            item[key] = image
+        return item
+
+    def _load(self, source: str | Sequence[str]) -> MetaTensor:
+        try:
+            image = self.load(source)
+        except Exception as error:
+            raise BundleError(f"cannot read {source}: {error}") from error
+        if image.shape[0] != 4 or image.ndim != 4:
+            raise BundleError(f"{source} holds {tuple(image.shape)} values; four 3D modalities are needed.")
+        return image
+
+
+class BratsLabeld(MapTransform):
+    """Brings a label map (1, H, W, D) of any layout to BraTS 2021's values: 1 core, 2 oedema, 4 enhancing tumour.
+
+    Args:
+        keys: of the label maps.
+        layout_key: of the item's layout, one of `LABEL_VALUES`.
+    """
+
+    def __init__(self, keys: KeysCollection, layout_key: str = "layout", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.layout_key = layout_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            label = item[key].clone()
+            values = LABEL_VALUES[item.get(self.layout_key, "brats2021")]
+            for found, wanted in zip(values, LABEL_VALUES["brats2021"]):
+                label[item[key] == found] = wanted
+            item[key] = label
+        return item
+
+
+class ScaleBrainIntensityd(MapTransform):
+    """Clips each modality to percentiles of its brain voxels and scales it to [0, 1]; background stays exactly 0.
+
+    Section 4.1 of the paper, of brain voxels alone: the air around the head would decide the percentiles otherwise.
+    It is not invertible, so that `Invertd` passes it by.
+
+    Args:
+        keys: of images (modalities, H, W, D), skull-stripped, background 0.
+        lower: percentile that becomes 0.
+        upper: percentile that becomes 1.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, lower: float = 1.0, upper: float = 99.0, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.lower = lower
+        self.upper = upper
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            image = item[key].clone()
+            for modality in image:
+                modality.copy_(self._scale(modality))
+            item[key] = image
+        return item
+
+    def _scale(self, modality: torch.Tensor) -> torch.Tensor:
+        brain = modality != 0
+        if not brain.any():
+            return modality
+        # NumPy, because torch.quantile takes at most 16 million values
+        low, high = np.percentile(modality[brain].cpu().numpy(), [self.lower, self.upper])
+        return ((modality - low) / max(high - low, 1e-6)).clamp(0, 1) * brain
+
+
+class CriticConfidenced(MapTransform):
+    """Adds the critic's confidence map of a prediction: sigmoid(psi(p)), for each region and voxel.
+
+    Args:
+        keys: of predicted probabilities (regions, H, W, D) at the working resolution.
+        critic: the trained critic.
+        output_key: where the map (regions, H, W, D) in [0, 1] goes; near 1, the critic takes the voxel for true.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        critic: nn.Module,
+        output_key: str = "confidence",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.critic = critic
+        self.output_key = output_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        self.critic.eval()
+        for key in self.key_iterator(item):
+            with torch.no_grad():
+                item[self.output_key] = self.critic(item[key][None])[0].sigmoid()
+        return item
+
+
+class RegionsToLabelsd(MapTransform):
+    """Turns overlapping regions TC, WT, ET (3, H, W, D) into a label map (1, H, W, D).
+
+    Enhancing tumour wins over core, core over oedema, so that every voxel of a region keeps a label of that region.
+
+    Args:
+        keys: of binary regions.
+        enhancing_label: value of enhancing tumour, 4 (BraTS to 2021) or 3 (from 2023 on).
+
+    Raises:
+        BundleError: when `enhancing_label` is neither 3 nor 4.
+    """
+
+    def __init__(self, keys: KeysCollection, enhancing_label: int = 4, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if enhancing_label not in (3, 4):
+            raise BundleError(
+                f"enhancing_label is {enhancing_label}; allowed are 4 (BraTS to 2021) and 3 (since 2023)."
+            )
+        self.enhancing_label = enhancing_label
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            core, whole, enhancing = item[key] > 0.5
+            label = torch.where(whole, 2, 0)
+            label = torch.where(core, 1, label)
+            label = torch.where(enhancing, self.enhancing_label, label)
+            item[key] = label[None].to(torch.uint8)
+        return item
+
+
+def _named_after_case(item: Mapping[Hashable, Any], image: MetaTensor) -> str:
+    source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
+    return os.fspath(Path(source).with_name(f"{item['case']}.nii.gz")) if "case" in item else source

@@ -1,0 +1,175 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from monai.engines import AdversarialTrainer, Trainer
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import AdversarialIterationEvents
+from monai.utils.enums import CommonKeys as Keys
+from torch import nn
+
+from scripts.errors import BundleError
+from scripts.losses import bernoulli_divergence
+from scripts.precision import autocast, segmenter_scaler
+from scripts.ramp import ramp
+
+TARGETS = ("label", "prediction")
+
+
+class VirtualAdversarialHandler:
+    """Virtual adversarial training for any MONAI trainer: adds `weight` * Eq. 4 to the segmenter's gradients.
+
+    It runs after the trainer's backward pass and before the optimiser's step, and backpropagates on its own, so that
+    one graph is alive at a time. The loss is kept as `engine.state.output["vat_loss"]`. With a weight of 0 it attaches
+    nothing and costs nothing.
+
+    Args:
+        network: the segmenter.
+        weight: lambda_vat, the factor of the loss.
+        epsilon: size of the perturbation, as the root mean square over brain voxels and modalities of images in [0, 1].
+        target: what the prediction for the perturbed image is held against: "label", the true regions, as the paper,
+            or "prediction", the network's own for the clean image (Miyato et al. 2018), which needs no label.
+        xi: size of the random first step from which the direction is found, for the target "prediction" alone.
+        power_iterations: how often that step is refined.
+        start: the iteration after which the loss begins.
+        ramp_length: iterations in which its weight rises to the full one.
+        seed: of the random first step; together with the iteration's number, so that a resumed run repeats it.
+
+    Raises:
+        BundleError: when an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        weight: float,
+        epsilon: float,
+        target: str = "label",
+        xi: float = 1e-3,
+        power_iterations: int = 1,
+        start: int = 0,
+        ramp_length: int = 0,
+        seed: int = 0,
+    ) -> None:
+        if target not in TARGETS:
+            raise BundleError(f"VAT's target is '{target}'; allowed are {' and '.join(TARGETS)}.")
+        if weight < 0 or epsilon <= 0 or xi <= 0 or power_iterations < 1:
+            raise BundleError(
+                f"VAT needs weight >= 0, epsilon > 0, xi > 0 and power_iterations >= 1; "
+                f"got {weight}, {epsilon}, {xi} and {power_iterations}."
+            )
+        self.network = network
+        self.weight = weight
+        self.epsilon = epsilon
+        self.target = target
+        self.xi = xi
+        self.power_iterations = power_iterations
+        self.start = start
+        self.ramp_length = ramp_length
+        self.seed = seed
+
+    def attach(self, engine: Trainer) -> None:
+        """Hooks the loss in between the trainer's backward pass and its optimiser's step."""
+        if self.weight == 0:
+            return
+        if isinstance(engine, AdversarialTrainer):
+            # MONAI 1.6.1 registers these events only after it has attached its handlers
+            engine.register_events(*AdversarialIterationEvents)
+            engine.add_event_handler(AdversarialIterationEvents.GENERATOR_BACKWARD_COMPLETED, self)
+        else:
+            engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+
+    def __call__(self, engine: Trainer) -> None:
+        """Adds the loss's gradients to those of the trainer's own losses."""
+        weight = self.weight * ramp(engine.state.iteration, start=self.start, length=self.ramp_length)
+        if weight == 0:
+            return
+        image = torch.as_tensor(engine.state.output[Keys.IMAGE]).detach()
+        with _left_as_it_was(self.network, image.device):
+            target, perturbation = self._perturb(engine, image)
+            with autocast(engine):
+                loss = bernoulli_divergence(target, self.network(image + perturbation))
+            segmenter_scaler(engine).scale(weight * loss).backward()
+        engine.state.output["vat_loss"] = loss.detach()
+
+    def _perturb(self, engine: Trainer, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.target == "label":
+            target = torch.as_tensor(engine.state.output[Keys.LABEL]).float()
+            with autocast(engine):
+                return target, adversarial_direction(self.network, image, target, epsilon=self.epsilon)
+        target = torch.as_tensor(engine.state.output[Keys.PRED]).detach().float().sigmoid()
+        generator = torch.Generator().manual_seed(self.seed + engine.state.iteration)
+        start = torch.randn(image.shape, generator=generator).to(image.device)
+        # a step of xi drowns in the rounding of a lower precision
+        with torch.autocast(image.device.type, enabled=False):
+            for _ in range(self.power_iterations):
+                start = scale_to_rms(start, image, rms=self.xi)
+                start = adversarial_direction(self.network, image, target, epsilon=self.epsilon, start=start)
+        return target, start
+
+
+def adversarial_direction(
+    network: nn.Module,
+    image: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    epsilon: float,
+    start: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Finds the small change of the image that raises the divergence of Eq. 4 the most, to first order.
+
+    Args:
+        network: gives logits (B, regions, H, W, D).
+        image: (B, modalities, H, W, D), background exactly 0.
+        target: what the divergence is measured against, (B, regions, H, W, D) in [0, 1].
+        epsilon: the change's root mean square over brain voxels and modalities.
+        start: the change at which the gradient is taken. By default none, right for true labels; where the target is
+            the prediction itself, the divergence is at its minimum there, and the start must be a random one.
+
+    Returns:
+        The change, of the image's shape, exactly 0 outside the brain; 0 everywhere where the gradient vanishes.
+    """
+    change = torch.zeros_like(image) if start is None else start.clone()
+    change.requires_grad_()
+    divergence = bernoulli_divergence(target, network(image + change).float())
+    (gradient,) = torch.autograd.grad(divergence, change)
+    return scale_to_rms(gradient, image, rms=epsilon)
+
+
+def scale_to_rms(change: torch.Tensor, image: torch.Tensor, *, rms: float) -> torch.Tensor:
+    """Puts a change (B, modalities, H, W, D) on the brain alone and gives it the same size in every sample."""
+    brain = (image != 0).any(dim=1, keepdim=True)
+    change = change.float() * brain
+    # a gradient averaged over millions of voxels is tiny, and its squares would vanish in float32
+    change = change / change.abs().amax(dim=(1, 2, 3, 4), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    voxels = brain.sum(dim=(1, 2, 3, 4), keepdim=True) * image.shape[1]
+    size = (change.square().sum(dim=(1, 2, 3, 4), keepdim=True) / voxels.clamp_min(1)).sqrt()
+    return change * (rms / size.clamp_min(torch.finfo(torch.float32).tiny))
+
+
+@contextlib.contextmanager
+def _left_as_it_was(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Keeps the extra passes from moving running statistics and from using up the run's random numbers."""
+    norms = [m for m in network.modules() if getattr(m, "track_running_stats", False)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

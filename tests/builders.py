@@ -1,0 +1,119 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.data import DataLoader, Dataset
+from monai.engines import AdversarialTrainer, SupervisedTrainer
+from monai.losses import DiceLoss
+from monai.networks.nets import BasicUNet
+from torch import nn
+
+from scripts.engine_step import ReciprocalStep
+from scripts.losses import AdversarialLoss, CriticLoss
+from scripts.networks import VolumetricCritic
+
+EDGE = 16
+
+
+def make_segmenter(seed: int = 0) -> BasicUNet:
+    torch.manual_seed(seed)
+    return BasicUNet(
+        spatial_dims=3,
+        in_channels=4,
+        out_channels=3,
+        features=(8, 8, 8, 8, 8, 8),
+        norm=("group", {"num_groups": 4}),
+        act=("relu", {"inplace": True}),
+        upsample="nontrainable",
+    )
+
+
+def make_critic(seed: int = 1) -> VolumetricCritic:
+    torch.manual_seed(seed)
+    return VolumetricCritic(channels=(4, 8, 8))
+
+
+def make_cases(count: int = 4, seed: int = 2) -> list[dict[str, torch.Tensor]]:
+    """Images (4, 16, 16, 16), background 0 around a brain, and a bright nested tumour (3, 16, 16, 16)."""
+    generator = torch.Generator().manual_seed(seed)
+    axes = torch.meshgrid(*[torch.arange(EDGE) - EDGE / 2] * 3, indexing="ij")
+    distance = torch.stack(axes).norm(dim=0)
+    cases = []
+    for _ in range(count):
+        label = torch.stack([distance < 4, distance < 6, distance < 2.5]).float()
+        image = 0.2 + 0.5 * label[1] + 0.1 * torch.rand(4, EDGE, EDGE, EDGE, generator=generator)
+        cases.append({"image": image * (distance < 7.5), "label": label})
+    return cases
+
+
+def make_batch(size: int = 2, seed: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    cases = make_cases(size, seed)
+    return torch.stack([c["image"] for c in cases]), torch.stack([c["label"] for c in cases])
+
+
+def make_loader(cases: list[dict[str, torch.Tensor]] | None = None) -> DataLoader:
+    return DataLoader(Dataset(cases or make_cases()), batch_size=2, shuffle=False)
+
+
+def make_reciprocal_trainer(
+    segmenter: nn.Module,
+    critic: nn.Module,
+    *,
+    handlers: list[Any] | None = None,
+    loader: DataLoader | None = None,
+    epochs: int = 1,
+    amp_dtype: torch.dtype | None = None,
+    **step: Any,
+) -> AdversarialTrainer:
+    return AdversarialTrainer(
+        device="cpu",
+        max_epochs=epochs,
+        train_data_loader=loader or make_loader(),
+        g_network=segmenter,
+        g_optimizer=torch.optim.Adam(segmenter.parameters(), 2e-4),
+        g_loss_function=AdversarialLoss(),
+        recon_loss_function=DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1),
+        d_network=critic,
+        d_optimizer=torch.optim.RMSprop(critic.parameters(), 5e-5),
+        d_loss_function=CriticLoss(),
+        iteration_update=ReciprocalStep(**step),
+        train_handlers=handlers or [],
+        decollate=False,
+        amp=amp_dtype is not None,
+        amp_kwargs={"dtype": amp_dtype} if amp_dtype else None,
+    )
+
+
+def make_supervised_trainer(segmenter: nn.Module, *, handlers: list[Any] | None = None) -> SupervisedTrainer:
+    return SupervisedTrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=make_loader(),
+        network=segmenter,
+        optimizer=torch.optim.Adam(segmenter.parameters(), 2e-4),
+        loss_function=DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1),
+        train_handlers=handlers or [],
+        decollate=False,
+    )
+
+
+def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies every parameter and buffer."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def changed(network: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
+    """Names the parameters and buffers that differ from a snapshot."""
+    return {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
