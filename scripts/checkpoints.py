@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,8 +64,8 @@ class BestWeightsHandler:
 class RunState:
     """What a resumed run needs beside networks, optimisers and schedulers, as a state dict that loads `weights_only`.
 
-    Epoch, iteration, gradient scalers, the best metric so far and the random states. Listed among the trainer's
-    handlers, to learn of the trainer, and in the `save_dict` of MONAI's `CheckpointSaver` and `CheckpointLoader`.
+    Epoch, iteration, gradient scalers, the best metric so far and the random states. It is an item of the dictionary
+    that MONAI's `CheckpointSaver` and `CheckpointLoader` get, and must be attached to the trainer before it runs.
 
     Args:
         evaluator: the validator, which knows the best metric.
@@ -104,7 +103,7 @@ class RunState:
     @property
     def _trainer(self) -> AdversarialTrainer:
         if self.trainer is None:
-            raise RuntimeError("RunState is attached to no trainer: list it among the trainer's handlers.")
+            raise RuntimeError("RunState is attached to no trainer: call its attach(trainer) before the trainer runs.")
         return self.trainer
 
     @property
@@ -125,9 +124,11 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
     if not os.path.isfile(path):
         raise BundleError(f"no weights at {path}: train first, or name their folder by --ckpt_dir.")
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise BundleError(f"{path} is not a checkpoint, or a damaged one ({str(error).splitlines()[0]}).") from error
+        weights = dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # damaged bytes make pickle raise about anything
+        raise BundleError(
+            f"{path} is no checkpoint, or a damaged one ({type(error).__name__}): copy it again."
+        ) from error
     own = network.state_dict()
     if own.keys() != weights.keys():
         names = ", ".join(sorted(own.keys() ^ weights.keys())[:3])

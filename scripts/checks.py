@@ -11,28 +11,25 @@
 
 from __future__ import annotations
 
-import glob
-import json
 import math
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
 from monai.data import ITKReader
-from monai.data.utils import json_hashing
 from monai.utils import ensure_tuple, optional_import
 from nibabel.openers import ImageOpener
 from tqdm.contrib.concurrent import thread_map
 
+from scripts.cases import Item, files_of, hash_item
 from scripts.errors import BundleError
 from scripts.transforms import LABEL_VALUES
 
 itk, _ = optional_import("itk")
-
-Item = dict[str, Any]
 
 AFFINE_TOLERANCE = 1e-3
 # A header that announces more than this is damaged: a BraTS volume has 240 voxels along an axis and 9 million in all.
@@ -43,14 +40,16 @@ MAX_BYTES = 2**30
 def check_case(item: Item) -> str | None:
     """Reads every file of a case and returns its first fault, naming file and remedy, or None where it is sound.
 
-    Faults are: a file that cannot be read in full, a header that announces an absurd size, not three dimensions (four,
-    with four modalities, where the image is one file), modalities or label on different grids, voxels that are not
-    finite, a modality that is 0 everywhere, and labels that the layout does not have.
+    Faults are: the item's own `fault`, a file that cannot be read in full, a header that announces an absurd size, not
+    three dimensions (four, with four modalities, where the image is one file), modalities or label on different grids,
+    voxels that are not finite, a modality that is 0 everywhere, and labels that the layout does not have.
     """
+    if "fault" in item:
+        return item["fault"]
     try:
         images = [_read(path) for path in ensure_tuple(item["image"])]
         for image in images:
-            _check_image(image, channels=4 if isinstance(item["image"], str) else 1)
+            _check_image(image, one_file=isinstance(item["image"], str))
             _check_grid(image, images[0])
         if "label" in item:
             label = _read(item["label"])
@@ -61,34 +60,17 @@ def check_case(item: Item) -> str | None:
     return None
 
 
-def check_cases(items: Sequence[Item], *, cache_file: str | None = None) -> dict[str, str]:
+def check_cases(items: Sequence[Item], *, cache_dir: str | None = None) -> dict[str, str]:
     """Checks the cases in parallel, with a progress bar, and returns the fault of each broken one by its id.
 
     Args:
         items: the cases.
-        cache_file: JSON file that remembers sound cases, so that only new and changed ones are read; None for none.
+        cache_dir: folder that remembers sound cases, so that only new and changed ones are read; None for none.
     """
-    keys = {item["case"]: hash_item(item).decode() for item in items}
-    sound = _read_cache(cache_file)
-    unknown = [item for item in items if keys[item["case"]] not in sound]
-    if not unknown:
-        return {}
+    check = partial(_check_unless_known, cache_dir=cache_dir)
     workers = min(8, os.cpu_count() or 1)
-    found = thread_map(check_case, unknown, max_workers=workers, desc="checking cases", unit="case", disable=None)
-    faults = {item["case"]: fault for item, fault in zip(unknown, found) if fault is not None}
-    if cache_file is not None:
-        _write_cache(cache_file, sound | {keys[item["case"]] for item in unknown if item["case"] not in faults})
-    return faults
-
-
-def hash_item(item: Item) -> bytes:
-    """Hashes a data item with size and time of its files: `hash_func` of MONAI's caching data sets.
-
-    MONAI's own hashes see paths only, so a file that was replaced would be served from the cache as it was.
-    """
-    paths = [*ensure_tuple(item["image"]), *ensure_tuple(item.get("label", ()))]
-    status = {file: os.stat(file) for path in paths for file in _files_of(path)}
-    return json_hashing([item, [(file, stat.st_size, stat.st_mtime_ns) for file, stat in status.items()]])
+    faults = thread_map(check, items, max_workers=workers, desc="checking cases", unit="case", disable=None)
+    return {item["case"]: fault for item, fault in zip(items, faults) if fault is not None}
 
 
 class _Volume(NamedTuple):
@@ -97,15 +79,28 @@ class _Volume(NamedTuple):
     affine: np.ndarray
 
 
-def _check_image(image: _Volume, *, channels: int) -> None:
+def _check_unless_known(item: Item, *, cache_dir: str | None) -> str | None:
+    if cache_dir is None:
+        return check_case(item)
+    mark = Path(cache_dir, "sound_cases", hash_item(item).decode())
+    if mark.exists():
+        return None
+    fault = check_case(item)
+    if fault is None:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    return fault
+
+
+def _check_image(image: _Volume, *, one_file: bool) -> None:
     shape = image.array.shape
-    if channels > 1 and (len(shape) != 4 or shape[3] != channels):
-        raise BundleError(f"{image.path}: shape {shape}; an image in one file must be 4D with {channels} modalities")
-    if channels == 1 and len(shape) != 3:
-        raise BundleError(f"{image.path}: shape {shape}; a modality must be 3D, save it as one volume")
-    for index, volume in enumerate(np.split(image.array, channels, axis=-1) if channels > 1 else [image.array]):
-        if not volume.any():
-            raise BundleError(f"{image.path}: modality {index} of the file is 0 everywhere; export the scan again")
+    if len(shape) < 3 or shape[3:] != ((4,) if one_file else ()):
+        single = "a modality must be 3D, save it as one volume"
+        allowed = "an image in one file must be 4D with 4 modalities" if one_file else single
+        raise BundleError(f"{image.path}: shape {shape}; {allowed}")
+    filled = np.any(image.array, axis=(0, 1, 2))
+    if not filled.all():
+        raise BundleError(f"{image.path}: modality {filled.argmin()} in it is 0 everywhere; export the scan again")
 
 
 def _check_label(label: _Volume, *, layout: str) -> None:
@@ -132,8 +127,6 @@ def _read(path: str) -> _Volume:
         raise BundleError(f"{path}: no such file; restore it or correct its path")
     try:
         volume = _read_nifti(path) if path.lower().endswith((".nii", ".nii.gz")) else _read_itk(path)
-    except BundleError:
-        raise
     except Exception as error:  # damaged bytes make readers raise about anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise BundleError(f"{path}: cannot be read, truncated or damaged ({reason}); copy it again") from error
@@ -147,7 +140,7 @@ def _read(path: str) -> _Volume:
 def _read_nifti(path: str) -> _Volume:
     image: Any = nib.load(path)
     size = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
-    _check_size(path, image.shape, size)
+    _check_size(image.shape, size)
     with ImageOpener(path) as stream:
         # One byte past the voxels, because gzip compares its checksum only at the end of the stream.
         image = type(image).from_bytes(stream.read(size + 1))
@@ -155,39 +148,18 @@ def _read_nifti(path: str) -> _Volume:
 
 
 def _read_itk(path: str) -> _Volume:
-    first = _files_of(path)[0]
+    first = files_of(path)[0]
     header = itk.ImageIOFactory.CreateImageIO(first, itk.CommonEnums.IOFileMode_ReadMode)
     header.SetFileName(first)
     header.ReadImageInformation()
     shape = [header.GetDimensions(axis) for axis in range(header.GetNumberOfDimensions())]
-    _check_size(path, shape, header.GetImageSizeInBytes())
+    _check_size(shape, header.GetImageSizeInBytes())
     reader = ITKReader()
     array, meta = reader.get_data(reader.read(path))
     return _Volume(path, array, meta["affine"])
 
 
-def _check_size(path: str, shape: Sequence[int], size: int) -> None:
+def _check_size(shape: Sequence[int], size: int) -> None:
     if not all(0 < axis <= MAX_AXIS for axis in shape) or size > MAX_BYTES:
         limits = f"1 to {MAX_AXIS} voxels along an axis and {MAX_BYTES >> 20} MiB"
-        raise BundleError(f"{path}: its header announces the shape {tuple(shape)}; allowed are {limits}, copy it again")
-
-
-def _files_of(path: str) -> list[str]:
-    return [path] if os.path.isfile(path) else sorted(glob.glob(os.path.join(glob.escape(path), "*")))
-
-
-def _read_cache(cache_file: str | None) -> set[str]:
-    if cache_file is None:
-        return set()
-    try:
-        return set(json.loads(Path(cache_file).read_text()))
-    except (OSError, ValueError, TypeError):  # a lost or damaged cache costs a second check, nothing else
-        return set()
-
-
-def _write_cache(cache_file: str, sound: set[str]) -> None:
-    path = Path(cache_file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}")  # several processes may check at once
-    part.write_text(json.dumps(sorted(sound), indent=0))
-    os.replace(part, path)
+        raise ValueError(f"its header announces the shape {tuple(shape)}; allowed are {limits}")

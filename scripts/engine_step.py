@@ -30,8 +30,9 @@ class ReciprocalStep:
 
     First the segmenter is trained to match the truth (Dice) and to please the critic, which is frozen meanwhile; then
     the critic, to tell that prediction from the truth. The trainer gives the networks, optimisers and losses:
-    `recon_loss_function(logits, label)`, `g_loss_function(fake_logits)`, `d_loss_function(real_logits, fake_logits)`.
-    All terms are in `engine.state.output`; what comes of VAT adds itself on the event after the segmenter's backward.
+    `recon_loss_function(logits, label)`, `g_loss_function(fake_logits, label)` and
+    `d_loss_function(real_logits, fake_logits, label)`. All terms are in `engine.state.output`; what comes of VAT adds
+    itself on the event after the segmenter's backward.
 
     Args:
         lambda_dice: weight of the Dice loss.
@@ -102,7 +103,7 @@ class ReciprocalStep:
         output[AdversarialKeys.FAKE_LOGITS] = engine.d_inferer(output[Keys.PRED].float().sigmoid(), critic)
         critic.train().requires_grad_(True)
         engine.fire_event(Events.GENERATOR_DISCRIMINATOR_FORWARD_COMPLETED)
-        loss = state.g_loss_function(output[AdversarialKeys.FAKE_LOGITS].float())
+        loss = state.g_loss_function(output[AdversarialKeys.FAKE_LOGITS].float(), output[Keys.LABEL])
         engine.fire_event(Events.GENERATOR_LOSS_COMPLETED)
         return loss
 
@@ -115,7 +116,7 @@ class ReciprocalStep:
             # in one batch, so that BatchNorm cannot tell real from fake by statistics of their own
             logits = engine.d_inferer(torch.cat([real.to(fake.dtype), fake]), state.d_network).float()
             output[AdversarialKeys.REAL_LOGITS], output[AdversarialKeys.FAKE_LOGITS] = logits.detach().chunk(2)
-            loss = state.d_loss_function(*logits.chunk(2))
+            loss = state.d_loss_function(*logits.chunk(2), real)
         engine.fire_event(Events.DISCRIMINATOR_LOSS_COMPLETED)
         output[AdversarialKeys.DISCRIMINATOR_LOSS] = loss.detach()
         scaler = critic_scaler(engine)

@@ -46,20 +46,22 @@ class BratsMetric(CumulativeIterationMetric):
     HD95 is the larger of the two directed 95th percentiles of the distances between surfaces. A surface is what MONAI
     takes for it: the region's voxels with at least one of their six face neighbours outside the region, and outside
     the volume is outside the region. Voxel spacing is that of the truth, or else of the prediction, where one is a
-    `MetaTensor`; plain tensors have voxels of 1 mm.
+    `MetaTensor`; where both are plain tensors it is the one given.
 
     Args:
         figure: one of `FIGURES`.
+        spacing: of plain tensors, in mm along each axis.
 
     Raises:
         BundleError: if there is no such figure.
     """
 
-    def __init__(self, figure: str) -> None:
+    def __init__(self, figure: str, *, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
         super().__init__()
         if figure not in FIGURES:
             raise BundleError(f"figure: found {figure!r}; give one of {', '.join(FIGURES)}.")
         self.figure = figure
+        self.spacing = spacing
 
     def __call__(self, y_pred: TensorOrList, y: TensorOrList | None = None, **kwargs: Any) -> Any:
         """Adds cases and returns the figure of each case and region, (B, 3).
@@ -80,7 +82,7 @@ class BratsMetric(CumulativeIterationMetric):
         return super().__call__(predictions, truths)
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any) -> torch.Tensor:  # type: ignore[override]
-        spacing = _spacing(y[0], y_pred[0])
+        spacing = next((m[0].pixdim.tolist() for m in (y, y_pred) if isinstance(m[0], MetaTensor)), self.spacing)
         prediction, truth = (convert_to_tensor(mask[0], dtype=torch.bool, track_meta=False) for mask in (y_pred, y))
         figures = [region_figure(self.figure, p, t, spacing=spacing) for p, t in zip(prediction, truth)]
         return torch.tensor([figures], device=truth.device)
@@ -98,11 +100,20 @@ class BratsMetricHandler(IgniteMetricHandler):
 
     Args:
         figure: one of `FIGURES`.
+        spacing: of plain tensors, in mm along each axis.
         output_transform: takes predictions and truths from `engine.state.output`.
     """
 
-    def __init__(self, figure: str, output_transform: Callable = PRED_AND_LABEL) -> None:
-        super().__init__(metric_fn=BratsMetric(figure), output_transform=output_transform, save_details=True)
+    def __init__(
+        self,
+        figure: str,
+        *,
+        spacing: Sequence[float] = (1.0, 1.0, 1.0),
+        output_transform: Callable = PRED_AND_LABEL,
+    ) -> None:
+        super().__init__(
+            metric_fn=BratsMetric(figure, spacing=spacing), output_transform=output_transform, save_details=True
+        )
 
 
 def region_figure(figure: str, prediction: torch.Tensor, truth: torch.Tensor, *, spacing: Sequence[float]) -> float:
@@ -133,11 +144,6 @@ def _check_regions(prediction: Any, truth: Any) -> None:
     if prediction.shape != truth.shape:
         shapes = f"{tuple(prediction.shape)} for a truth of {tuple(truth.shape)}"
         raise BundleError(f"y_pred: found shape {shapes}; bring both to one grid.")
-
-
-def _spacing(*masks: torch.Tensor) -> list[float]:
-    found = [mask.pixdim.tolist() for mask in masks if isinstance(mask, MetaTensor)]
-    return found[0] if found else [1.0, 1.0, 1.0]
 
 
 def _count(mask: torch.Tensor) -> int:

@@ -12,11 +12,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
 from monai.networks.blocks import Convolution
+from monai.networks.nets import BasicUNet
 from torch import nn
+
+from scripts.errors import BundleError
 
 
 class VolumetricCritic(nn.Sequential):
@@ -43,3 +47,24 @@ class VolumetricCritic(nn.Sequential):
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
         """Gives logits (B, regions, H, W, D), positive where the mask in [0, 1] of that shape looks true."""
         return super().forward(mask)
+
+
+def with_prior(segmenter: BasicUNet, probability: float | None) -> BasicUNet:
+    """Lets an untrained segmenter predict every region with this probability everywhere, and returns it.
+
+    A tumour is a few per cent of a brain. A network that starts from one half spends its first hundreds of steps on
+    learning just that; the bias of its last layer can say it at once (Lin et al. 2017, Section 3.3).
+
+    Args:
+        segmenter: whose last layer is `final_conv`.
+        probability: in (0, 1), or None to leave the usual initial weights.
+
+    Raises:
+        BundleError: when the probability is out of its range.
+    """
+    if probability is None:
+        return segmenter
+    if not 0 < probability < 1:
+        raise BundleError(f"prior is {probability}; allowed are probabilities between 0 and 1, or null.")
+    torch.nn.init.constant_(segmenter.final_conv.bias, math.log(probability / (1 - probability)))
+    return segmenter

@@ -130,7 +130,7 @@ def draw_case(
     brain = arrays["image"].any(axis=0)
     tumour = next(mask for mask in (arrays["truth"][1], arrays["prediction"][1], brain) if mask.any())
     index = int((tumour > 0).sum(axis=(0, 1)).argmax())
-    (left, back, _), (right, front, _) = generate_spatial_bounding_box(brain[None], margin=4)
+    (left, back, _), (right, front, _) = generate_spatial_bounding_box(brain[None], margin=4, allow_smaller=True)
     # radiological view: anterior up, and the patient's right on the left
     planes = {n: a[:, left:right, back:front, index].swapaxes(1, 2)[:, ::-1, ::-1] for n, a in arrays.items()}
     figure = _draw_planes(planes)

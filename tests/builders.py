@@ -15,13 +15,15 @@ from typing import Any
 
 import torch
 from monai.data import DataLoader, Dataset
-from monai.engines import AdversarialTrainer, SupervisedTrainer
+from monai.engines import AdversarialTrainer, SupervisedEvaluator, SupervisedTrainer
 from monai.losses import DiceLoss
 from monai.networks.nets import BasicUNet
+from monai.transforms import Activationsd, AsDiscreted, Compose, CopyItemsd
 from torch import nn
 
 from scripts.engine_step import ReciprocalStep
 from scripts.losses import AdversarialLoss, CriticLoss
+from scripts.metrics import BratsMetricHandler
 from scripts.networks import VolumetricCritic
 
 EDGE = 16
@@ -38,6 +40,14 @@ def make_segmenter(seed: int = 0) -> BasicUNet:
         act=("relu", {"inplace": True}),
         upsample="nontrainable",
     )
+
+
+def make_voxelwise_segmenter(bias: float = -5.0) -> nn.Conv3d:
+    """Takes every voxel for tumour whose image is brighter than -0.1 `bias`: at -5, it finds WT of `make_cases`."""
+    network = nn.Conv3d(4, 3, 1)
+    nn.init.constant_(network.weight, 2.5)
+    nn.init.constant_(network.get_parameter("bias"), bias)
+    return network
 
 
 def make_critic(seed: int = 1) -> VolumetricCritic:
@@ -96,7 +106,9 @@ def make_reciprocal_trainer(
     )
 
 
-def make_supervised_trainer(segmenter: nn.Module, *, handlers: list[Any] | None = None) -> SupervisedTrainer:
+def make_supervised_trainer(
+    segmenter: nn.Module, *, handlers: list[Any] | None = None, amp_dtype: torch.dtype | None = None
+) -> SupervisedTrainer:
     return SupervisedTrainer(
         device="cpu",
         max_epochs=1,
@@ -106,6 +118,27 @@ def make_supervised_trainer(segmenter: nn.Module, *, handlers: list[Any] | None 
         loss_function=DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1),
         train_handlers=handlers or [],
         decollate=False,
+        amp=amp_dtype is not None,
+        amp_kwargs={"dtype": amp_dtype} if amp_dtype else None,
+    )
+
+
+def make_evaluator(
+    segmenter: nn.Module, *, cases: list[dict[str, Any]] | None = None, handlers: list[Any] | None = None
+) -> SupervisedEvaluator:
+    """Validates as train.yaml does: Dice of the regions is the key metric, probabilities are kept."""
+    regions = [
+        Activationsd("pred", sigmoid=True),
+        CopyItemsd("pred", names="probabilities"),
+        AsDiscreted("pred", threshold=0.5),
+    ]
+    return SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(Dataset(cases or make_cases()), batch_size=1),
+        network=segmenter,
+        postprocessing=Compose(regions),
+        key_val_metric={"mean_dice": BratsMetricHandler("dice")},
+        val_handlers=handlers or [],
     )
 
 

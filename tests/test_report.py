@@ -27,7 +27,7 @@ from monai.handlers import MeanDice, from_engine
 
 from scripts.errors import BundleError
 from scripts.metrics import FIGURES, BratsMetricHandler
-from scripts.report import LABEL_COLOURS, EvaluationReport, draw_case, region_table, write_per_case
+from scripts.report import LABEL_COLOURS, PANELS, EvaluationReport, draw_case, region_table, write_per_case
 
 SHAPE = (40, 50, 12)
 GRAY = 0.4
@@ -222,6 +222,7 @@ def test_picture_shows_each_modality_in_its_place(tmp_path: Path, case: dict[str
     path = tmp_path / "case.png"
     case["image"] *= np.array([0.5, 1, 1.5, 2], dtype=np.float32)[:, None, None, None]
     draw_case(path, **case, title="case_7")
+    assert PANELS[:4] == ("T1", "T1ce", "T2", "FLAIR")
     for column, brightness in enumerate([0.2, 0.4, 0.6, 0.8]):
         assert where_coloured(panel(path, 0, column), 3 * [brightness]).sum() > 10000
 

@@ -11,15 +11,14 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import pytest
 import torch
 from ignite.engine import Events
-from monai.engines import SupervisedTrainer
+from monai.engines import SupervisedTrainer, Trainer
 from monai.utils.enums import AdversarialIterationEvents
 from torch import nn
-from torch.nn.functional import binary_cross_entropy
 
 from scripts.errors import BundleError
 from scripts.losses import bernoulli_divergence
@@ -134,6 +133,7 @@ def test_it_runs_between_backward_and_step_of_either_trainer() -> None:
     for reciprocal in (True, False):
         segmenter = make_segmenter()
         handler = VirtualAdversarialHandler(segmenter, weight=0.2, epsilon=EPSILON)
+        trainer: Trainer
         if reciprocal:
             trainer = make_reciprocal_trainer(segmenter, make_critic(), handlers=[handler])
         else:
@@ -213,28 +213,9 @@ def test_a_tiny_gradient_keeps_its_direction() -> None:
     )
 
 
-def test_the_divergence_against_an_independent_computation() -> None:
-    generator = torch.Generator().manual_seed(0)
-    target, logits = torch.rand(2, 3, 4, 4, 4, generator=generator), torch.randn(2, 3, 4, 4, 4, generator=generator)
-    p = logits.sigmoid()
-    expected = target * (target / p).log() + (1 - target) * ((1 - target) / (1 - p)).log()
-    torch.testing.assert_close(bernoulli_divergence(target, logits), expected.mean())
-    binary = target.round()
-    torch.testing.assert_close(bernoulli_divergence(binary, logits), binary_cross_entropy(p, binary))
-
-
-def test_the_divergence_is_zero_when_perfect_larger_when_empty_and_always_finite() -> None:
-    _, label = make_batch()
-    perfect, empty = 200 * label - 100, torch.full_like(label, -100.0)
-    assert bernoulli_divergence(label, perfect).item() == pytest.approx(0, abs=1e-12)
-    assert bernoulli_divergence(label, empty) > bernoulli_divergence(label, perfect)
-    for logits in (perfect, -perfect, empty, -empty):
-        assert math.isfinite(bernoulli_divergence(label, logits))
-
-
 @pytest.mark.parametrize(
     "wrong", [{"target": "labels"}, {"epsilon": 0.0}, {"weight": -1.0}, {"xi": 0.0}, {"power_iterations": 0}]
 )
-def test_wrong_arguments_are_refused(wrong: dict[str, float | str]) -> None:
+def test_wrong_arguments_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(BundleError, match="VAT"):
         VirtualAdversarialHandler(nn.Identity(), **{"weight": 0.2, "epsilon": 0.03, **wrong})

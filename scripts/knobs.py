@@ -1,0 +1,39 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from scripts.errors import BundleError
+
+HALVINGS = 16  # the segmenter halves a patch four times
+GROUPS = 8  # of its GroupNorm
+
+
+def check_knobs(
+    *, batch_size: int, patch_size: int, features: int, epochs: int, val_interval: int, training_cases: int
+) -> None:
+    """Checks the knobs that PyTorch would refuse late, or with words that do not name them.
+
+    Raises:
+        BundleError: naming the first knob that is out of its range.
+    """
+    whole = {"batch_size": batch_size, "epochs": epochs, "val_interval": val_interval}
+    for name, value in whole.items():
+        if not isinstance(value, int) or value < 1:
+            raise BundleError(f"{name} is {value}; allowed are whole numbers from 1 on.")
+    multiples = {"patch_size": (patch_size, HALVINGS), "features": (features, GROUPS)}
+    for name, (value, factor) in multiples.items():
+        if not isinstance(value, int) or value < factor or value % factor:
+            raise BundleError(f"{name} is {value}; allowed are multiples of {factor}, such as {4 * factor}.")
+    if val_interval > epochs:
+        raise BundleError(f"val_interval is {val_interval} of {epochs} epochs: no epoch would be validated; lower it.")
+    if batch_size > training_cases:
+        raise BundleError(f"batch_size is {batch_size}, but there are {training_cases} cases to train with; lower it.")

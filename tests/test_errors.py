@@ -1,0 +1,74 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+IN_A_CONFIG = """
+from monai.bundle import ConfigParser
+
+parser = ConfigParser({{
+    "imports": ["$import scripts.errors as errors", "$import scripts.checkpoints as checkpoints"],
+    "initialize": ["$errors.report_bundle_errors()"],
+    "weights": "${expression}",
+    "run": ["$print(@weights)"],
+}})
+for step in ("initialize", "run"):
+    parser.get_parsed_content(step)
+"""
+PLAIN = """
+from scripts.errors import BundleError, report_bundle_errors
+
+report_bundle_errors()
+{code}
+"""
+WRAPPED = """
+try:
+    raise BundleError("no weights at a.pt: train first.")
+except BundleError as error:
+    raise KeyError("a wrapper") from error
+"""
+
+
+def run(program: str) -> tuple[int, list[str]]:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True)
+    return done.returncode, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        IN_A_CONFIG.format(expression="checkpoints.load_weights(None, 'a.pt')"),
+        PLAIN.format(code="raise BundleError('no weights at a.pt: train first.')"),
+        PLAIN.format(code=WRAPPED),
+    ],
+    ids=["in a config's expression", "plain", "wrapped"],
+)
+def test_a_users_mistake_ends_with_one_line(program: str) -> None:
+    code, lines = run(program)
+    assert code == 1
+    assert lines[-1].startswith("error: no weights at a.pt: train first")
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "program", [IN_A_CONFIG.format(expression="1 / 0"), PLAIN.format(code="1 / 0")], ids=["in a config", "plain"]
+)
+def test_any_other_error_keeps_its_traceback(program: str) -> None:
+    code, lines = run(program)
+    assert code == 1
+    assert any(line.startswith("Traceback") for line in lines)
+    assert any("ZeroDivisionError: division by zero" in line for line in lines)
+    assert not any(line.startswith("error:") for line in lines)

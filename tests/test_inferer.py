@@ -1,0 +1,37 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scripts.inferer import BrainInferer
+from tests.builders import make_batch, make_segmenter, make_voxelwise_segmenter
+
+
+@pytest.mark.parametrize(("whole_voxels", "calls"), [(20**3, 1), (20**3 - 1, 8)])
+def test_a_brain_is_run_whole_up_to_the_limit_and_by_windows_beyond(whole_voxels: int, calls: int) -> None:
+    network, shapes = make_voxelwise_segmenter(), []
+    network.register_forward_hook(lambda _, inputs, output: shapes.append(tuple(inputs[0].shape[2:])))
+    image = torch.rand(1, 4, 20, 20, 20)
+    inferer = BrainInferer(whole_voxels=whole_voxels, roi_size=(16, 16, 16))
+    with torch.no_grad():
+        logits = inferer(image, network)
+        assert shapes == calls * [(20, 20, 20) if calls == 1 else (16, 16, 16)]
+        # where each voxel is judged by itself, the blended windows make no difference
+        torch.testing.assert_close(logits, network(image), rtol=1e-4, atol=1e-4)
+
+
+def test_the_whole_brain_is_the_networks_own_output() -> None:
+    segmenter, (image, _) = make_segmenter().eval(), make_batch(1)
+    with torch.no_grad():
+        assert torch.equal(BrainInferer(whole_voxels=16**3, roi_size=(8, 8, 8))(image, segmenter), segmenter(image))

@@ -1,0 +1,77 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from monai.networks.layers import GaussianFilter
+from torch import nn
+
+from scripts.losses import CriticLoss
+from scripts.networks import VolumetricCritic
+from tests.builders import make_batch, make_critic
+
+
+def leaves(critic: nn.Module) -> list[nn.Module]:
+    return [module for module in critic.modules() if not list(module.children())]
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 16, 16, 16), (2, 3, 5, 7, 9)])
+def test_every_voxel_of_every_region_is_judged(shape: tuple[int, ...]) -> None:
+    assert make_critic()(torch.rand(shape)).shape == shape
+
+
+def test_four_convolutions_norm_and_activation_behind_the_first_three_only() -> None:
+    layers = leaves(VolumetricCritic(channels=(4, 6, 8)))
+    kinds = [type(layer).__name__ for layer in layers]
+    assert kinds == ["Conv3d", "BatchNorm3d", "LeakyReLU"] * 3 + ["Conv3d"]
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv3d)]
+    assert [(c.in_channels, c.out_channels) for c in convolutions] == [(3, 4), (4, 6), (6, 8), (8, 3)]
+    for convolution in convolutions:
+        assert convolution.kernel_size == (3, 3, 3)
+        assert convolution.stride == (1, 1, 1)
+    assert all(layer.negative_slope == 0.2 for layer in layers if isinstance(layer, nn.LeakyReLU))
+
+
+def test_nothing_is_behind_the_last_convolution() -> None:
+    critic = make_critic()
+    mask = torch.rand(2, 3, 6, 6, 6)
+    before = critic(mask)
+    last = leaves(critic)[-1]
+    assert isinstance(last, nn.Conv3d)
+    assert last.bias is not None
+    with torch.no_grad():
+        last.bias += torch.tensor([3.0, -2.0, 50.0])
+    shift = torch.tensor([3.0, -2.0, 50.0])[:, None, None, None]
+    torch.testing.assert_close(critic(mask), before + shift)
+
+
+def test_it_learns_to_tell_masks_from_soft_ones() -> None:
+    critic, loss = make_critic(), CriticLoss()
+    _, mask = make_batch()
+    soft = GaussianFilter(3, 1.0)(mask)
+    optimizer = torch.optim.RMSprop(critic.parameters(), 1e-3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        current = loss(*critic(torch.cat([mask, soft])).chunk(2), mask)
+        current.backward()
+        optimizer.step()
+    assert current.item() < 0.7 * 2 * math.log(2)
+
+
+def test_masks_of_other_regions_and_other_numbers_of_layers_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="channels"):
+        make_critic()(torch.rand(1, 4, 8, 8, 8))
+    with pytest.raises(ValueError, match="three hidden convolutions, got 2"):
+        VolumetricCritic(channels=(4, 8))

@@ -1,0 +1,302 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from scripts.datalist import Cohort
+from scripts.phantom import make_cohort
+
+BUNDLE = Path(__file__).parents[1]
+REAL_CASES = BUNDLE.parent / "shared" / "brats_cases"
+TRAIN = "configs/train.yaml"
+INFERENCE = "configs/inference.yaml"
+EVALUATE = "['configs/inference.yaml','configs/evaluate.yaml']"
+SMALL = {"features": 8, "critic_features": 4, "spacing": 5.0, "patch_size": 16}
+CASES = 8
+
+
+def run_bundle(run_id: str, config_file: str, **knobs: object) -> subprocess.CompletedProcess[str]:
+    """Runs one of the bundle's commands, as a person would in its folder."""
+    options = [text for name, value in knobs.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", config_file, *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300, env=environment)
+
+
+def assert_clear_error(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """A user's mistake ends in a message that names what is wrong, not in a traceback."""
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    message = result.stderr[result.stderr.index("error: ") :]
+    assert all(word in message for word in words), message
+
+
+def voxels(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(make_cohort(tmp_path_factory.mktemp("data") / "phantoms", cases=CASES, shape=(48, 48, 40)))
+
+
+@pytest.fixture(scope="session")
+def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Trains for a moment with everything on, and gives the folder of the run and what it printed."""
+    folder = tmp_path_factory.mktemp("run")
+    result = run_bundle(
+        "training",
+        TRAIN,
+        dataset_dir=cohort,
+        ckpt_dir=folder / "models",
+        output_dir=folder,
+        cache_dir=folder / "cache",
+        epochs=2,
+        val_interval=1,
+        critic_start=1,
+        critic_ramp=2,
+        **SMALL,
+    )
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout + result.stderr
+
+
+@pytest.fixture
+def places(trained: tuple[Path, str], cohort: Path, tmp_path: Path) -> dict[str, object]:
+    """The knobs of a run on the phantoms with the trained weights, that writes into a folder of its own."""
+    folder, _ = trained
+    return {
+        "dataset_dir": cohort,
+        "ckpt_dir": folder / "models",
+        "output_dir": tmp_path / "out",
+        "cache_dir": tmp_path / "cache",
+        **SMALL,
+    }
+
+
+def test_training_shows_its_terms_and_ends_with_table_weights_and_picture(trained: tuple[Path, str]) -> None:
+    folder, printed = trained
+    for words in (
+        "dice_loss=",
+        "vat_loss=",
+        "adversarial_loss=",
+        "critic_loss=",
+        "validation Dice",
+        "Not for diagnosis",
+    ):
+        assert words in printed
+    for words in (str(folder / "models" / "model.pt"), str(folder / "case.png"), str(folder / "per_case.csv")):
+        assert words in printed
+    assert (folder / "case.png").stat().st_size > 10_000
+    assert len(list(folder.glob("state_checkpoint_epoch=*.pt"))) == 2
+
+
+def test_training_writes_losses_rates_and_dice_for_tensorboard(trained: tuple[Path, str]) -> None:
+    events = EventAccumulator(str(trained[0] / "tensorboard"))
+    events.Reload()
+    losses = {f"train/{name}" for name in ("loss", "dice_loss", "vat_loss", "adversarial_loss", "critic_loss")}
+    dice = {f"validation_dice/{name}" for name in ("TC", "WT", "ET", "mean")}
+    assert set(events.Tags()["scalars"]) == losses | dice | {"lr/segmenter", "lr/critic"}
+
+
+def test_the_weights_are_plain_state_dicts_and_the_run_state_is_whole(trained: tuple[Path, str]) -> None:
+    folder, _ = trained
+    model = torch.load(folder / "models" / "model.pt", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in model.values())
+    state = torch.load(folder / "state_checkpoint_epoch=2.pt", weights_only=True)
+    assert state.keys() == {"network", "critic", "optimizer", "critic_optimizer", "lr_scheduler", "run_state"}
+    assert state["run_state"]["epoch"] == 2
+    assert state["run_state"]["random"].keys() == {"torch", "cuda", "numpy", "python"}
+
+
+def test_a_resumed_training_ends_as_one_that_was_not_stopped(
+    trained: tuple[Path, str], places: dict[str, object], tmp_path: Path
+) -> None:
+    folder, _ = trained
+    places |= {"ckpt_dir": tmp_path / "models", "critic_start": 1, "critic_ramp": 2, "epochs": 2, "val_interval": 1}
+    result = run_bundle("training", TRAIN, resume=folder / "state_checkpoint_epoch=1.pt", **places)
+    assert result.returncode == 0, result.stderr
+    ended, expected = (
+        torch.load(place / "state_checkpoint_epoch=2.pt", weights_only=True) for place in (tmp_path / "out", folder)
+    )
+    for name in ("network", "critic"):
+        assert all(torch.equal(ended[name][key], expected[name][key]) for key in expected[name])
+
+
+def test_evaluating_writes_every_figure_of_the_held_out_cases(places: dict[str, object], cohort: Path) -> None:
+    result = run_bundle("evaluating", EVALUATE, **places)
+    assert result.returncode == 0, result.stderr
+    output_dir = Path(str(places["output_dir"]))
+    with open(output_dir / "per_case.csv") as file:
+        rows = list(csv.DictReader(file))
+    held_out = [item["case"] for item in Cohort(str(cohort)).held_out]
+    assert len(held_out) == 2
+    assert [(row["case"], row["region"]) for row in rows] == [(c, r) for c in held_out for r in ("TC", "WT", "ET")]
+    for row in rows:
+        predicted = voxels(output_dir / f"{row['case']}_seg.nii.gz")
+        actual = voxels(cohort / row["case"] / f"{row['case']}_seg.nii.gz")
+        values = {"TC": (1, 4), "WT": (1, 2, 4), "ET": (4,)}[row["region"]]
+        p, t = np.isin(predicted, values), np.isin(actual, values)
+        # a label map keeps the innermost region alone, so that only ET can be read back from it as it was predicted
+        if row["region"] == "ET" and (p.any() or t.any()):
+            assert float(row["dice"]) == pytest.approx(2 * (p & t).sum() / (p.sum() + t.sum()), abs=1e-5)
+        assert float(row["hd95"]) >= 0
+    assert "Not for diagnosis" in result.stdout
+
+
+def test_inferring_writes_label_maps_in_the_geometry_of_the_input(places: dict[str, object], cohort: Path) -> None:
+    result = run_bundle("inferring", INFERENCE, confidence="true", probabilities="true", enhancing_label=3, **places)
+    assert result.returncode == 0, result.stderr
+    output_dir = Path(str(places["output_dir"]))
+    assert len(list(output_dir.glob("*_seg.nii.gz"))) == CASES
+    source = nib.load(cohort / "phantom_000" / "phantom_000_t1.nii.gz")
+    for kind, channels in (("seg", ()), ("probabilities", (3,)), ("confidence", (3,))):
+        written = nib.load(output_dir / f"phantom_000_{kind}.nii.gz")
+        assert written.shape == source.shape + channels
+        np.testing.assert_allclose(written.affine, source.affine, atol=1e-5)
+        values = np.asarray(written.dataobj)
+        if kind == "seg":
+            assert set(np.unique(values)) <= {0, 1, 2, 3}
+        else:
+            assert values.min() >= 0
+            assert values.max() <= 1
+            assert np.ptp(values) > 0
+
+
+def test_one_bad_case_does_not_lose_the_others_and_is_reported(
+    places: dict[str, object], cohort: Path, tmp_path: Path
+) -> None:
+    dataset = tmp_path / "cases"
+    for case in ("phantom_000", "phantom_001"):
+        shutil.copytree(cohort / case, dataset / case)
+    broken = dataset / "phantom_001" / "phantom_001_t2.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:1000])
+    result = run_bundle("inferring", INFERENCE, **(places | {"dataset_dir": dataset}))
+    assert_clear_error(result, "phantom_001_t2.nii.gz")
+    assert [path.name for path in Path(str(places["output_dir"])).glob("*")] == ["phantom_000_seg.nii.gz"]
+
+
+def test_a_broken_training_case_stops_before_anything_is_written_or_is_left_out_on_request(
+    trained: tuple[Path, str], places: dict[str, object], cohort: Path, tmp_path: Path
+) -> None:
+    dataset, models = tmp_path / "cases", tmp_path / "models"
+    shutil.copytree(cohort, dataset)
+    shutil.copytree(trained[0] / "models", models)
+    (dataset / "phantom_000" / "phantom_000_flair.nii.gz").unlink()
+    places |= {"dataset_dir": dataset, "ckpt_dir": models, "epochs": 1, "val_interval": 1}
+    before = (models / "model.pt").read_bytes()
+    result = run_bundle("training", TRAIN, **places)
+    assert_clear_error(result, "phantom_000", "flair", "--skip_invalid true")
+    assert (models / "model.pt").read_bytes() == before
+    assert not Path(str(places["output_dir"])).exists()
+    result = run_bundle("training", TRAIN, skip_invalid="true", lambda_vat=0, lambda_critic=0, **places)
+    assert result.returncode == 0, result.stderr
+    assert "left out case phantom_000" in result.stdout
+    assert (models / "model.previous.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("run_id", "config_file", "wrong", "words"),
+    [
+        ("training", TRAIN, {"dataset_dir": "/nowhere"}, ["/nowhere", "no such folder"]),
+        ("training", TRAIN, {"batch_size": 0}, ["batch_size is 0"]),
+        ("training", TRAIN, {"patch_size": 40}, ["patch_size is 40", "multiples of 16"]),
+        ("inferring", INFERENCE, {"features": 16}, ["model.pt", "(8, 4, 3, 3, 3)", "(16, 4, 3, 3, 3)"]),
+        ("evaluating", EVALUATE, {"split": "some"}, ["split some", "held_out"]),
+    ],
+)
+def test_a_mistake_is_answered_by_its_name(
+    run_id: str, config_file: str, wrong: dict[str, object], words: list[str], places: dict[str, object]
+) -> None:
+    assert_clear_error(run_bundle(run_id, config_file, **(places | wrong)), *words)
+
+
+def test_asking_for_confidence_without_a_critic_says_what_is_missing(
+    trained: tuple[Path, str], places: dict[str, object], tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    shutil.copy(trained[0] / "models" / "model.pt", models)
+    result = run_bundle("inferring", INFERENCE, confidence="true", **(places | {"ckpt_dir": models}))
+    assert_clear_error(result, "critic.pt")
+
+
+def test_overlays_set_knobs_that_training_has() -> None:
+    knobs = yaml.safe_load((BUNDLE / TRAIN).read_text())
+    for overlay in ("paper", "demo"):
+        changes = yaml.safe_load((BUNDLE / "configs" / f"{overlay}.yaml").read_text())
+        assert changes.keys() - knobs.keys() <= {"phantoms"}
+        assert not [name for name, value in changes.items() if isinstance(value, (dict, list))]
+
+
+def test_the_papers_recipe() -> None:
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / TRAIN), str(BUNDLE / "configs" / "paper.yaml")])
+    parser["device"] = torch.device("cpu")
+    assert parser.get_parsed_content("network_def#features") == [48, 96, 192, 384, 384, 48]
+    parameters = parser.get_parsed_content("network_def").parameters()
+    assert round(sum(p.numel() for p in parameters) / 1e6, 1) == 30.0
+    expected = {"lambda_dice": 1.0, "lambda_vat": 0.2, "lambda_critic": 0.3, "epochs": 100, "batch_size": 2}
+    expected |= {"patch_size": 128, "spacing": 1.0, "augment_prob": 0, "held_out_fraction": 0.2, "vat_target": "label"}
+    assert {name: parser[name] for name in expected} == expected
+    assert parser.get_parsed_content("optimizer").param_groups[0]["lr"] == 2e-4
+    assert parser.get_parsed_content("critic_optimizer").param_groups[0]["lr"] == 5e-5
+
+
+def test_training_and_inference_describe_the_shipped_weights() -> None:
+    train, inference = (yaml.safe_load((BUNDLE / name).read_text()) for name in (TRAIN, INFERENCE))
+    for knob in ("features", "critic_features", "spacing", "patch_size", "network_def", "critic_def"):
+        assert train[knob] == inference[knob]
+    for config in (TRAIN, INFERENCE):
+        parser = ConfigParser()
+        parser.read_config(str(BUNDLE / config))
+        for network, name in (("network_def", "model"), ("critic_def", "critic")):
+            weights = torch.load(BUNDLE / "models" / f"{name}.pt", weights_only=True)
+            parser.get_parsed_content(network).load_state_dict(weights)
+
+
+@pytest.mark.parametrize(("kind", "config"), [("train", TRAIN), ("infer", INFERENCE)])
+def test_the_zoo_finds_every_property_it_needs(kind: str, config: str, places: dict[str, object]) -> None:
+    workflow = ConfigWorkflow(
+        config_file=str(BUNDLE / config),
+        workflow_type=kind,
+        bundle_root=str(BUNDLE),
+        logging_file=False,
+        **{name: str(value) if isinstance(value, Path) else value for name, value in places.items()},
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    assert workflow.parser["run"]
+
+
+@pytest.mark.skipif(not REAL_CASES.is_dir(), reason="the real cases are not on this machine")
+def test_the_shipped_weights_find_a_real_tumour(tmp_path: Path) -> None:
+    case = Cohort(str(REAL_CASES)).held_out[0]["case"]
+    result = run_bundle("inferring", INFERENCE, dataset_dir=REAL_CASES / case, output_dir=tmp_path, cache_dir=tmp_path)
+    assert result.returncode == 0, result.stderr
+    predicted = voxels(tmp_path / f"{case}_seg.nii.gz") > 0
+    actual = voxels(REAL_CASES / case / f"{case}_seg.nii.gz") > 0
+    assert 2 * (predicted & actual).sum() / (predicted.sum() + actual.sum()) > 0.6
