@@ -44,6 +44,7 @@ class BestWeightsHandler:
 
     def attach(self, engine: Evaluator) -> None:
         """Hooks the handler behind the validator's comparison of its key metric."""
+        engine.add_event_handler(Events.STARTED, self._find_previous)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Evaluator) -> None:
@@ -59,6 +60,10 @@ class BestWeightsHandler:
             torch.save(network.state_dict(), partial)
             os.replace(partial, path)
         self.kept_previous = True
+
+    def _find_previous(self, engine: Evaluator) -> None:
+        # a resumed run finds its own best weights there, not those of another run
+        self.kept_previous = engine.state.best_metric_epoch != -1
 
 
 class RunState:

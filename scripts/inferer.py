@@ -20,9 +20,10 @@ from monai.inferers import SlidingWindowInferer
 
 
 class BrainInferer(SlidingWindowInferer):
-    """Runs the network on the whole brain box where memory allows, and on a sliding window where not.
+    """Runs the network on the whole brain box up to a size, and on a sliding window beyond.
 
-    The whole box is faster and has no seams.
+    The whole box is several times faster. A window of the training's patch size is truer to what GroupNorm, whose
+    statistics run over all that the network sees, met in training.
 
     Args:
         whole_voxels: the largest box, in voxels, that is run whole.
@@ -34,7 +35,7 @@ class BrainInferer(SlidingWindowInferer):
         super().__init__(roi_size=roi_size, overlap=overlap, mode="gaussian")
         self.whole_voxels = whole_voxels
 
-    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Gives the network's output for images (B, modalities, H, W, D)."""
         if math.prod(inputs.shape[2:]) <= self.whole_voxels:
             return network(inputs, *args, **kwargs)

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import os
+
 from scripts.errors import BundleError
 
 HALVINGS = 16  # the segmenter halves a patch four times
@@ -18,7 +20,14 @@ GROUPS = 8  # of its GroupNorm
 
 
 def check_knobs(
-    *, batch_size: int, patch_size: int, features: int, epochs: int, val_interval: int, training_cases: int
+    *,
+    batch_size: int,
+    patch_size: int,
+    features: int,
+    epochs: int,
+    val_interval: int,
+    training_cases: int,
+    resume: str | None = None,
 ) -> None:
     """Checks the knobs that PyTorch would refuse late, or with words that do not name them.
 
@@ -37,3 +46,7 @@ def check_knobs(
         raise BundleError(f"val_interval is {val_interval} of {epochs} epochs: no epoch would be validated; lower it.")
     if batch_size > training_cases:
         raise BundleError(f"batch_size is {batch_size}, but there are {training_cases} cases to train with; lower it.")
+    if resume is not None and not os.path.isfile(resume):
+        raise BundleError(
+            f"resume is {resume}: no such file; allowed are the states of a run, state_checkpoint_epoch=N.pt."
+        )

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -131,7 +132,10 @@ def region_figure(figure: str, prediction: torch.Tensor, truth: torch.Tensor, *,
         return WORST_HD95 if predicted or actual else 0.0
     # On the CPU MONAI searches a tree of surface voxels; elsewhere it fills the whole box with distances.
     p, t = prediction.cpu()[None, None], truth.cpu()[None, None]
-    return compute_hausdorff_distance(p, t, include_background=True, percentile=95, spacing=list(spacing)).item()
+    with warnings.catch_warnings():
+        # MONAI 1.6.1 warns of an argument that it gives itself
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy")
+        return compute_hausdorff_distance(p, t, include_background=True, percentile=95, spacing=list(spacing)).item()
 
 
 def _check_regions(prediction: Any, truth: Any) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class LoadScansd(MapTransform):
             source = item[key]
             image = self._load(source)
             if not isinstance(source, (list, tuple)):
-                image = image[list(MSD_CHANNELS)]
+                image = cast(MetaTensor, image[list(MSD_CHANNELS)])
             image.meta[ImageMetaKey.FILENAME_OR_OBJ] = _named_after_case(item, image)
             item[key] = image
         return item

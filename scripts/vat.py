@@ -20,6 +20,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import AdversarialIterationEvents
 from monai.utils.enums import CommonKeys as Keys
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from scripts.errors import BundleError
 from scripts.losses import bernoulli_divergence
@@ -33,8 +34,8 @@ class VirtualAdversarialHandler:
     """Virtual adversarial training for any MONAI trainer: adds `weight` * Eq. 4 to the segmenter's gradients.
 
     It runs after the trainer's backward pass and before the optimiser's step, and backpropagates on its own, so that
-    one graph is alive at a time. The loss is kept as `engine.state.output["vat_loss"]`. With a weight of 0 it attaches
-    nothing and costs nothing.
+    one graph is alive at a time. The loss is kept as `engine.state.output["vat_loss"]`. A weight of 0 runs no
+    extra pass.
 
     Args:
         network: the segmenter.
@@ -84,8 +85,6 @@ class VirtualAdversarialHandler:
 
     def attach(self, engine: Trainer) -> None:
         """Hooks the loss in between the trainer's backward pass and its optimiser's step."""
-        if self.weight == 0:
-            return
         if isinstance(engine, AdversarialTrainer):
             # MONAI 1.6.1 registers these events only after it has attached its handlers
             engine.register_events(*AdversarialIterationEvents)
@@ -164,7 +163,7 @@ def scale_to_rms(change: torch.Tensor, image: torch.Tensor, *, rms: float) -> to
 @contextlib.contextmanager
 def _left_as_it_was(network: nn.Module, device: torch.device) -> Iterator[None]:
     """Keeps the extra passes from moving running statistics and from using up the run's random numbers."""
-    norms = [m for m in network.modules() if getattr(m, "track_running_stats", False)]
+    norms = [m for m in network.modules() if isinstance(m, _NormBase) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
     try:

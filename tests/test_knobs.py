@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scripts.errors import BundleError
@@ -38,8 +40,9 @@ def test_good_knobs_pass(change: dict[str, int]) -> None:
         ("patch_size", 0),
         ("patch_size", "big"),
         ("features", 12),
+        ("resume", "nowhere.pt"),
     ],
 )
-def test_a_bad_knob_is_named_with_its_value(knob: str, value: int | float | str) -> None:
+def test_a_bad_knob_is_named_with_its_value(knob: str, value: Any) -> None:
     with pytest.raises(BundleError, match=f"{knob} is {value}"):
         check_knobs(**(GOOD | {knob: value}))

@@ -158,7 +158,7 @@ def test_handler_gives_an_evaluator_the_mean_and_the_figures_of_each_case() -> N
         key_val_metric={"mean_dice": BratsMetricHandler("dice")},
         additional_metrics={
             "sensitivity": BratsMetricHandler("sensitivity"),
-            "precision": BratsMetricHandler("sensitivity", from_engine(["label", "pred"])),
+            "precision": BratsMetricHandler("sensitivity", output_transform=from_engine(["label", "pred"])),
         },
     )
     evaluator.run()

@@ -18,9 +18,10 @@ import torch
 from monai.networks.layers import GaussianFilter
 from torch import nn
 
+from scripts.errors import BundleError
 from scripts.losses import CriticLoss
-from scripts.networks import VolumetricCritic
-from tests.builders import make_batch, make_critic
+from scripts.networks import VolumetricCritic, with_prior
+from tests.builders import changed, make_batch, make_critic, make_segmenter, snapshot
 
 
 def leaves(critic: nn.Module) -> list[nn.Module]:
@@ -75,3 +76,19 @@ def test_masks_of_other_regions_and_other_numbers_of_layers_are_refused() -> Non
         make_critic()(torch.rand(1, 4, 8, 8, 8))
     with pytest.raises(ValueError, match="three hidden convolutions, got 2"):
         VolumetricCritic(channels=(4, 8))
+
+
+def test_an_untrained_segmenter_starts_from_the_prior() -> None:
+    image, _ = make_batch()
+    without, segmenter = make_segmenter(), with_prior(make_segmenter(), 0.02)
+    with torch.no_grad():
+        assert segmenter(image).sigmoid().mean().item() == pytest.approx(0.02, rel=0.5)
+        assert without(image).sigmoid().mean().item() > 0.2
+    assert changed(segmenter, snapshot(without)) == {"final_conv.bias"}
+    assert changed(with_prior(make_segmenter(), None), snapshot(without)) == set()
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1])
+def test_a_prior_that_is_no_probability_is_refused(prior: float) -> None:
+    with pytest.raises(BundleError, match=f"prior is {prior}"):
+        with_prior(make_segmenter(), prior)

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -55,7 +56,11 @@ def assert_clear_error(result: subprocess.CompletedProcess[str], *words: str) ->
 
 
 def voxels(path: Path) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj)
+    return np.asarray(load(path).dataobj)
+
+
+def load(path: Path) -> nib.Nifti1Image:
+    return nib.Nifti1Image.from_filename(path)
 
 
 @pytest.fixture(scope="session")
@@ -172,9 +177,9 @@ def test_inferring_writes_label_maps_in_the_geometry_of_the_input(places: dict[s
     assert result.returncode == 0, result.stderr
     output_dir = Path(str(places["output_dir"]))
     assert len(list(output_dir.glob("*_seg.nii.gz"))) == CASES
-    source = nib.load(cohort / "phantom_000" / "phantom_000_t1.nii.gz")
+    source = load(cohort / "phantom_000" / "phantom_000_t1.nii.gz")
     for kind, channels in (("seg", ()), ("probabilities", (3,)), ("confidence", (3,))):
-        written = nib.load(output_dir / f"phantom_000_{kind}.nii.gz")
+        written = load(output_dir / f"phantom_000_{kind}.nii.gz")
         assert written.shape == source.shape + channels
         np.testing.assert_allclose(written.affine, source.affine, atol=1e-5)
         values = np.asarray(written.dataobj)
@@ -259,7 +264,13 @@ def test_the_papers_recipe() -> None:
     assert parser.get_parsed_content("network_def#features") == [48, 96, 192, 384, 384, 48]
     parameters = parser.get_parsed_content("network_def").parameters()
     assert round(sum(p.numel() for p in parameters) / 1e6, 1) == 30.0
-    expected = {"lambda_dice": 1.0, "lambda_vat": 0.2, "lambda_critic": 0.3, "epochs": 100, "batch_size": 2}
+    expected: dict[str, object] = {
+        "lambda_dice": 1.0,
+        "lambda_vat": 0.2,
+        "lambda_critic": 0.3,
+        "epochs": 100,
+        "batch_size": 2,
+    }
     expected |= {"patch_size": 128, "spacing": 1.0, "augment_prob": 0, "held_out_fraction": 0.2, "vat_target": "label"}
     assert {name: parser[name] for name in expected} == expected
     assert parser.get_parsed_content("optimizer").param_groups[0]["lr"] == 2e-4
@@ -280,12 +291,13 @@ def test_training_and_inference_describe_the_shipped_weights() -> None:
 
 @pytest.mark.parametrize(("kind", "config"), [("train", TRAIN), ("infer", INFERENCE)])
 def test_the_zoo_finds_every_property_it_needs(kind: str, config: str, places: dict[str, object]) -> None:
+    knobs: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in places.items()}
     workflow = ConfigWorkflow(
         config_file=str(BUNDLE / config),
         workflow_type=kind,
         bundle_root=str(BUNDLE),
         logging_file=False,
-        **{name: str(value) if isinstance(value, Path) else value for name, value in places.items()},
+        **knobs,
     )
     workflow.initialize()
     assert workflow.check_properties() == []

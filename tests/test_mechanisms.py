@@ -1,0 +1,134 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BUNDLE = Path(__file__).parents[1]
+STEP, VAT, LOSSES = "scripts/engine_step.py", "scripts/vat.py", "scripts/losses.py"
+
+# each mechanism that the method stands on: where it is, how it is cut, and the tests that must then fail
+CUTS = {
+    "the critic learns": (
+        STEP,
+        "scaler.step(state.d_optimizer)",
+        "pass",
+        "test_engine_step.py::test_each_step_trains_its_own_network_and_leaves_the_other_alone",
+    ),
+    "the critic is frozen for the segmenter's step": (
+        STEP,
+        "critic.eval().requires_grad_(False)",
+        "pass",
+        "test_engine_step.py::test_each_step_trains_its_own_network_and_leaves_the_other_alone",
+    ),
+    "the segmenter is pushed the right way": (
+        LOSSES,
+        "return _bce(fake_logits, 1.0,",
+        "return _bce(fake_logits, 0.0,",
+        "test_engine_step.py::test_the_adversarial_term_alone_pleases_the_critic_more",
+    ),
+    "VAT gives a gradient": (
+        VAT,
+        "segmenter_scaler(engine).scale(weight * loss).backward()",
+        "pass",
+        "test_vat.py::test_the_loss_changes_the_gradient_of_every_parameter",
+    ),
+    "the perturbation follows the gradient": (
+        VAT,
+        "return scale_to_rms(gradient, image, rms=epsilon)",
+        "return scale_to_rms(torch.randn_like(gradient), image, rms=epsilon)",
+        "test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size",
+    ),
+    "the prediction's direction starts from a random step": (
+        VAT,
+        "start = torch.randn(image.shape, generator=generator)",
+        "start = torch.zeros(image.shape)",
+        "test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size[prediction]",
+    ),
+    "the perturbation stays on the brain": (
+        VAT,
+        "change = change.float() * brain",
+        "change = change.float()",
+        "test_vat.py::test_the_perturbation_has_the_set_size_in_every_sample_and_lies_on_the_brain",
+    ),
+    "the perturbation has its size in every sample": (
+        VAT,
+        "return change * (rms / size.clamp_min(",
+        "return change * (rms / size.mean().clamp_min(",
+        "test_vat.py::test_the_perturbation_has_the_set_size_in_every_sample_and_lies_on_the_brain",
+    ),
+    "VAT leaves running statistics alone": (
+        VAT,
+        "norm.track_running_stats = False",
+        "pass",
+        "test_vat.py::test_it_leaves_the_critic_running_statistics_and_random_state_alone",
+    ),
+    "VAT leaves the random state alone": (
+        VAT,
+        'with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):',
+        "with contextlib.nullcontext():",
+        "test_vat.py::test_it_leaves_the_critic_running_statistics_and_random_state_alone",
+    ),
+    "the divergence is 0 where both agree": (
+        LOSSES,
+        "binary_cross_entropy_with_logits(logits, target) - entropy",
+        "binary_cross_entropy_with_logits(logits, target)",
+        "test_losses.py",
+    ),
+    "the divergence is taken from logits": (
+        LOSSES,
+        "binary_cross_entropy_with_logits(logits, target) - entropy",
+        "(-torch.log(logits.sigmoid()) * target - torch.log(1 - logits.sigmoid()) * (1 - target)).mean() - entropy",
+        "test_losses.py",
+    ),
+    "a weight of 0 runs no critic": (
+        STEP,
+        "if self.lambda_critic > 0 and",
+        "if",
+        "test_engine_step.py::test_without_adversaries_it_is_the_supervised_trainer_bit_for_bit",
+    ),
+    "a weight of 0 runs no VAT": (
+        VAT,
+        "if weight == 0:",
+        "if False:",
+        "test_vat.py::test_a_weight_of_zero_runs_no_extra_pass",
+    ),
+    "VAT's random step is seeded": (
+        VAT,
+        "torch.Generator().manual_seed(self.seed + engine.state.iteration)",
+        "torch.Generator().manual_seed(id(engine))",
+        "test_engine_step.py::test_a_seeded_run_repeats_bit_for_bit",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism", CUTS)
+def test_a_cut_mechanism_is_noticed(mechanism: str, tmp_path: Path) -> None:
+    file, whole, cut, tests = CUTS[mechanism]
+    for folder in ("scripts", "tests"):
+        shutil.copytree(BUNDLE / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(BUNDLE / "pyproject.toml", tmp_path)
+    source = (tmp_path / file).read_text()
+    assert whole in source, f"{file} no longer has: {whole}"
+    (tmp_path / file).write_text(source.replace(whole, cut))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{tests}"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert result.returncode == 1, result.stdout  # tests that ran and failed; 2 would be a broken source
+    assert "FAILED" in result.stdout
