@@ -18,7 +18,14 @@ import pytest
 from scripts.errors import BundleError
 from scripts.knobs import check_knobs
 
-GOOD: dict[str, Any] = {"batch_size": 2, "patch_size": 64, "features": 16, "epochs": 10, "val_interval": 2, "training_cases": 8}
+GOOD: dict[str, Any] = {
+    "batch_size": 2,
+    "patch_size": 64,
+    "features": 16,
+    "epochs": 10,
+    "val_interval": 2,
+    "training_cases": 8,
+}
 
 
 @pytest.mark.parametrize("change", [{}, {"patch_size": 16}, {"features": 48}, {"val_interval": 10}])
