@@ -165,9 +165,8 @@ def test_evaluating_writes_every_figure_of_the_held_out_cases(places: dict[str, 
         actual = voxels(cohort / row["case"] / f"{row['case']}_seg.nii.gz")
         values = {"TC": (1, 4), "WT": (1, 2, 4), "ET": (4,)}[row["region"]]
         p, t = np.isin(predicted, values), np.isin(actual, values)
-        # a label map keeps the innermost region alone, so that only ET can be read back from it as it was predicted
-        if row["region"] == "ET" and (p.any() or t.any()):
-            assert float(row["dice"]) == pytest.approx(2 * (p & t).sum() / (p.sum() + t.sum()), abs=1e-5)
+        dice = 2 * (p & t).sum() / (p.sum() + t.sum()) if p.any() or t.any() else 1.0
+        assert float(row["dice"]) == pytest.approx(dice, abs=1e-5)
         assert float(row["hd95"]) >= 0
     assert "Not for diagnosis" in result.stdout
 
@@ -306,9 +305,10 @@ def test_the_zoo_finds_every_property_it_needs(kind: str, config: str, places: d
 
 @pytest.mark.skipif(not REAL_CASES.is_dir(), reason="the real cases are not on this machine")
 def test_the_shipped_weights_find_a_real_tumour(tmp_path: Path) -> None:
-    case = Cohort(str(REAL_CASES)).held_out[0]["case"]
+    case = "Brats18_CBICA_AMH_1"
+    assert case in [item["case"] for item in Cohort(str(REAL_CASES)).held_out]
     result = run_bundle("inferring", INFERENCE, dataset_dir=REAL_CASES / case, output_dir=tmp_path, cache_dir=tmp_path)
     assert result.returncode == 0, result.stderr
     predicted = voxels(tmp_path / f"{case}_seg.nii.gz") > 0
     actual = voxels(REAL_CASES / case / f"{case}_seg.nii.gz") > 0
-    assert 2 * (predicted & actual).sum() / (predicted.sum() + actual.sum()) > 0.6
+    assert 2 * (predicted & actual).sum() / (predicted.sum() + actual.sum()) > 0.8
