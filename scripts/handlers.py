@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar, TensorboardLogger
@@ -134,7 +135,7 @@ class EpochSeedHandler:
 
     def __call__(self, engine: Engine) -> None:
         """Seeds PyTorch, which shuffles the cases, and the random transforms."""
-        seed = self.seed + engine.state.epoch
+        seed = int(np.random.SeedSequence((self.seed, engine.state.epoch)).generate_state(1)[0])
         torch.manual_seed(seed)
         set_rnd(self.dataset, seed)
 
