@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,11 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
             )
     network.load_state_dict(weights)
     return network
+
+
+def load_copies(network: nn.Module, paths: Sequence[str]) -> list[nn.Module]:
+    """Makes a copy of a network for each checkpoint, in eval mode and on the network's device; see `load_weights`."""
+    return [load_weights(copy.deepcopy(network), path).eval() for path in paths]
 
 
 def _random_state() -> dict[str, Any]:

@@ -16,7 +16,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.inferers import SlidingWindowInferer
+from monai.inferers import Inferer, SlidingWindowInferer
+from torch import nn
+
+from scripts.errors import BundleError
 
 
 class BrainInferer(SlidingWindowInferer):
@@ -40,3 +43,37 @@ class BrainInferer(SlidingWindowInferer):
         if math.prod(inputs.shape[2:]) <= self.whole_voxels:
             return network(inputs, *args, **kwargs)
         return super().__call__(inputs, network, *args, **kwargs)
+
+
+class AveragingInferer(Inferer):
+    """Averages the probabilities of several networks, and of flipped images; plain inference with neither.
+
+    Args:
+        inferer: that runs one network on one image.
+        flips: axes of (H, W, D), each flipped by itself and predicted besides the image as it is.
+        others: networks besides the one that is given at the call.
+
+    Raises:
+        BundleError: when an axis is not 0, 1 or 2.
+    """
+
+    def __init__(self, inferer: Inferer, *, flips: Sequence[int] = (), others: Sequence[nn.Module] = ()) -> None:
+        super().__init__()
+        if not set(flips) <= {0, 1, 2}:
+            raise BundleError(f"flips is {list(flips)}; allowed are the axes 0 (left-right), 1 and 2, such as [0].")
+        self.inferer = inferer
+        self.flips = tuple(flips)
+        self.others = tuple(others)
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        """Gives logits for images (B, modalities, H, W, D): the mean probability's where there is one to take."""
+        networks, views = (network, *self.others), [(), *((axis + 2,) for axis in self.flips)]
+        if len(networks) * len(views) == 1:
+            return self.inferer(inputs, network, *args, **kwargs)
+        total = sum(
+            self.inferer(inputs.flip(view), one, *args, **kwargs).flip(view).float().sigmoid()
+            for one in networks
+            for view in views
+        )
+        # within float32's reach of 0 and 1, so that no logit is infinite
+        return (total / (len(networks) * len(views))).logit(eps=1e-6)

@@ -191,38 +191,6 @@ class CriticConfidenced(MapTransform):
         return item
 
 
-class RegionsToLabelsd(MapTransform):
-    """Turns overlapping regions TC, WT, ET (3, H, W, D) into a label map (1, H, W, D).
-
-    Enhancing tumour wins over core, core over oedema, so that every voxel of a region keeps a label of that region.
-
-    Args:
-        keys: of binary regions.
-        enhancing_label: value of enhancing tumour, 4 (BraTS to 2021) or 3 (from 2023 on).
-
-    Raises:
-        BundleError: when `enhancing_label` is neither 3 nor 4.
-    """
-
-    def __init__(self, keys: KeysCollection, enhancing_label: int = 4, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        if enhancing_label not in (3, 4):
-            raise BundleError(
-                f"enhancing_label is {enhancing_label}; allowed are 4 (BraTS to 2021) and 3 (since 2023)."
-            )
-        self.enhancing_label = enhancing_label
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        item = dict(data)
-        for key in self.key_iterator(item):
-            core, whole, enhancing = item[key] > 0.5
-            label = torch.where(whole, 2, 0)
-            label = torch.where(core, 1, label)
-            label = torch.where(enhancing, self.enhancing_label, label)
-            item[key] = label[None].to(torch.uint8)
-        return item
-
-
 def _named_after_case(item: Mapping[Hashable, Any], image: MetaTensor) -> str:
     source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
     return os.fspath(Path(source).with_name(f"{item['case']}.nii.gz")) if "case" in item else source

@@ -26,7 +26,7 @@ from monai.transforms import Compose, RandFlipd, RandSpatialCropd, SpatialPadd, 
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
-from scripts.checkpoints import BestWeightsHandler, RunState, load_weights
+from scripts.checkpoints import BestWeightsHandler, RunState, load_copies, load_weights
 from scripts.errors import BundleError
 from scripts.handlers import EpochSeedHandler
 from scripts.networks import VolumetricCritic
@@ -188,3 +188,16 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"2\.conv\.weight has shape \(16, 8, 3, 3, 3\) there and \(8, 8, 3, 3, 3\)"):
         load_weights(network, path)
     assert changed(network, before) == set()
+
+
+def test_copies_hold_the_weights_of_their_files_and_leave_the_network_alone(tmp_path: Path) -> None:
+    network = make_critic(seed=5)
+    before, paths = snapshot(network), []
+    for seed in (6, 7):
+        paths.append(str(tmp_path / f"{seed}.pt"))
+        torch.save(make_critic(seed=seed).state_dict(), paths[-1])
+    copies = load_copies(network, paths)
+    assert changed(network, before) == set()
+    for copy, seed in zip(copies, (6, 7)):
+        assert changed(copy, snapshot(make_critic(seed=seed))) == set()
+        assert not copy.training

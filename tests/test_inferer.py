@@ -14,7 +14,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scripts.inferer import BrainInferer
+from scripts.errors import BundleError
+from scripts.inferer import AveragingInferer, BrainInferer
 from tests.builders import make_batch, make_segmenter, make_voxelwise_segmenter
 
 
@@ -35,3 +36,37 @@ def test_the_whole_brain_is_the_networks_own_output() -> None:
     segmenter, (image, _) = make_segmenter().eval(), make_batch(1)
     with torch.no_grad():
         assert torch.equal(BrainInferer(whole_voxels=16**3, roi_size=(8, 8, 8))(image, segmenter), segmenter(image))
+
+
+def test_several_networks_and_flips_give_the_mean_probability() -> None:
+    first, second, (image, _) = make_segmenter(0).eval(), make_segmenter(1).eval(), make_batch(1)
+    whole = BrainInferer(whole_voxels=16**3, roi_size=(8, 8, 8))
+    with torch.no_grad():
+        found = AveragingInferer(whole, flips=[0, 2], others=[second])(image, first)
+        wanted = torch.stack(
+            [
+                torch.sigmoid(network(image.flip(dims)).flip(dims))
+                for network in (first, second)
+                for dims in ([], [2], [4])
+            ]
+        ).mean(0)
+        torch.testing.assert_close(found.sigmoid(), wanted)
+        assert not torch.allclose(found, first(image))
+
+
+def test_a_single_network_without_flips_is_plain_inference() -> None:
+    segmenter, (image, _) = make_segmenter().eval(), make_batch(1)
+    whole = BrainInferer(whole_voxels=16**3, roi_size=(8, 8, 8))
+    with torch.no_grad():
+        assert torch.equal(AveragingInferer(whole)(image, segmenter), segmenter(image))
+
+
+def test_the_mean_of_certain_networks_stays_finite() -> None:
+    certain, (image, _) = make_voxelwise_segmenter(bias=-500.0), make_batch(1)
+    whole = BrainInferer(whole_voxels=16**3, roi_size=(8, 8, 8))
+    assert AveragingInferer(whole, flips=[0])(image, certain).isfinite().all()
+
+
+def test_an_axis_that_is_none_is_refused() -> None:
+    with pytest.raises(BundleError, match=r"flips is \[3\]; allowed are the axes 0"):
+        AveragingInferer(BrainInferer(whole_voxels=1, roi_size=(8, 8, 8)), flips=[3])

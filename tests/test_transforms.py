@@ -18,13 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from monai.data import MetaTensor
 from monai.transforms import (
     Compose,
-    ConvertToMultiChannelBasedOnBratsClassesd,
     CropForegroundd,
     Invertd,
     Orientationd,
@@ -32,7 +28,7 @@ from monai.transforms import (
 )
 
 from scripts.errors import BundleError
-from scripts.transforms import BratsLabeld, CriticConfidenced, LoadScansd, RegionsToLabelsd, ScaleBrainIntensityd
+from scripts.transforms import BratsLabeld, CriticConfidenced, LoadScansd, RandFieldOfViewd, ScaleBrainIntensityd
 from tests.builders import changed, make_critic, snapshot
 from tests.test_checks import MODALITIES, save, save_dicom
 
@@ -148,30 +144,6 @@ def test_inversion_restores_the_grid_and_not_the_intensities(
     assert scaled.max() == 1
 
 
-@settings(deadline=None, max_examples=30)
-@given(label=arrays(np.uint8, (1, 3, 4, 5), elements=st.sampled_from([0, 1, 2, 4])), enhancing=st.sampled_from([3, 4]))
-def test_regions_and_labels_are_one_to_one(label: np.ndarray, enhancing: int) -> None:
-    to_regions = ConvertToMultiChannelBasedOnBratsClassesd("label", et_label=4)
-    regions = torch.as_tensor(to_regions({"label": torch.from_numpy(label)})["label"]).float()
-    found = RegionsToLabelsd("pred", enhancing_label=enhancing)({"pred": regions})["pred"]
-    assert found.dtype == torch.uint8
-    np.testing.assert_array_equal(found, np.where(label == 4, enhancing, label))
-
-
-@settings(deadline=None, max_examples=30)
-@given(regions=arrays(np.bool_, (3, 3, 4, 5)))
-def test_every_voxel_of_a_region_that_is_not_nested_keeps_a_label_of_it(regions: np.ndarray) -> None:
-    label = RegionsToLabelsd("pred")({"pred": torch.from_numpy(regions).float()})["pred"][0].numpy()
-    for region, labels in zip(regions, ([1, 4], [1, 2, 4], [4])):
-        assert np.isin(label[region], labels).all()
-    assert ((label > 0) == regions.any(axis=0)).all()
-
-
-def test_other_values_of_enhancing_tumour_are_refused() -> None:
-    with pytest.raises(BundleError, match="enhancing_label is 5; allowed are 4"):
-        RegionsToLabelsd("pred", enhancing_label=5)
-
-
 def test_confidence_is_the_critics_judgement_in_eval_mode() -> None:
     critic = make_critic()
     critic(torch.rand(4, 3, 8, 8, 8))  # running statistics that differ from those of the prediction
@@ -183,3 +155,30 @@ def test_confidence_is_the_critics_judgement_in_eval_mode() -> None:
         judgement = critic.eval()(prediction[None])[0]
     torch.testing.assert_close(item["confidence"], 1 / (1 + torch.exp(-judgement)))
     torch.testing.assert_close(item["pred"], prediction)
+
+
+def test_a_cut_takes_one_side_of_one_modality_and_nothing_else() -> None:
+    cut, seen = RandFieldOfViewd("image", prob=1, max_fraction=0.5), set()
+    cut.set_random_state(0)
+    image = torch.rand(4, 12, 14, 16) + 0.1
+    for _ in range(60):
+        gone = cut({"image": image})["image"] == 0
+        if not gone.any():
+            continue
+        (modality,) = gone.any(dim=(1, 2, 3)).nonzero()
+        # a slab: the whole of two axes, and a run of slices that begins at one end of the third
+        axis = next(a for a in range(3) if not gone[modality[0]].movedim(a, 0).flatten(1).any(1).all())
+        slices = gone[modality[0]].movedim(axis, 0).flatten(1)
+        assert torch.equal(slices.any(1), slices.all(1))
+        assert 2 * slices.any(1).sum() <= len(slices) + 1
+        at_start, at_end = slices.any(1)[0].item(), slices.any(1)[-1].item()
+        assert at_start != at_end
+        assert slices.any(1).int().diff().abs().sum() == 1
+        seen.add((int(modality), axis, at_end))
+    assert len(seen) > 15
+    assert (image > 0).all()
+
+
+def test_a_cut_of_probability_0_is_none() -> None:
+    image = torch.rand(4, 8, 8, 8)
+    assert torch.equal(RandFieldOfViewd("image", prob=0)({"image": image})["image"], image)

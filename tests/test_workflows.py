@@ -81,6 +81,7 @@ def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
         cache_dir=folder / "cache",
         epochs=2,
         val_interval=1,
+        vat_start=0,
         critic_start=1,
         critic_ramp=2,
         **SMALL,
@@ -188,6 +189,29 @@ def test_inferring_writes_label_maps_in_the_geometry_of_the_input(places: dict[s
             assert values.min() >= 0
             assert values.max() <= 1
             assert np.ptp(values) > 0
+
+
+def test_postprocessing_and_averaging_are_switches(places: dict[str, object], tmp_path: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLE / INFERENCE))
+    parser.update(SMALL)
+    # an untrained segmenter, which sees every region in about half of the voxels
+    torch.save(parser.get_parsed_content("network").state_dict(), tmp_path / "model.pt")
+    switches = {
+        "min_enhancing": 100000,
+        "min_component": 5,
+        "nested": "true",
+        "flips": "[0]",
+        "ensemble": f"['{tmp_path / 'model.pt'}']",
+    }
+    labels = []
+    for name, knobs in (("plain", {}), ("switched", switches)):
+        knobs = places | knobs | {"ckpt_dir": tmp_path, "output_dir": tmp_path / name}
+        result = run_bundle("inferring", INFERENCE, **knobs)
+        assert result.returncode == 0, result.stderr
+        labels.append(set(np.unique(voxels(tmp_path / name / "phantom_000_seg.nii.gz"))))
+    assert 4 in labels[0]
+    assert 4 not in labels[1]
 
 
 def test_one_bad_case_does_not_lose_the_others_and_is_reported(
