@@ -34,11 +34,12 @@ _VOLUME = re.compile(rf"((?P<case>.+)[_-])?(?P<kind>seg|{'|'.join(_WORDS)})({_SU
 _PATIENT = re.compile(r"brats1[789]_.+(?=_\d+$)|brats-.+-\d+(?=-\d{3}$)", re.IGNORECASE)
 
 
-def find_cases(dataset_dir: str, *, labels: bool = True) -> list[Item]:
+def find_cases(dataset_dir: str, *, labels: bool | None = True) -> list[Item]:
     """Finds the cases of every layout in a folder, in its sub-folders, or in a folder that is a case itself.
 
     A case's id is what its files are called before the modality (`<case>_t1.nii.gz`), or the folder's name where they
-    are just `t1.nii.gz` or folders of DICOM files `t1/`. Hidden files are skipped.
+    are just `t1.nii.gz` or folders of DICOM files `t1/`. Hidden files are skipped. Labels are needed (True), taken
+    where there are any (None) or ignored (False).
 
     Returns:
         Items of all cases, sorted by id. Those that lack a file or have one twice are there for the split's sake, and
@@ -103,9 +104,9 @@ def files_of(path: str) -> list[str]:
     return [path] if os.path.isfile(path) else sorted(glob.glob(os.path.join(glob.escape(path), "*")))
 
 
-def _find_volumes(root: str, *, labels: bool) -> Iterator[tuple[str, str, str]]:
+def _find_volumes(root: str, *, labels: bool | None) -> Iterator[tuple[str, str, str]]:
     """Yields case, kind (a modality's word, `seg` or `4d`) and path of each volume."""
-    msd = {"imagesTr": "4d", "labelsTr": "seg"} | ({} if labels else {"imagesTs": "4d"})
+    msd = {"imagesTr": "4d", "labelsTr": "seg"} | ({"imagesTs": "4d"} if labels is False else {})
     for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files = [name for name in files if not name.startswith(".")]
@@ -115,7 +116,7 @@ def _find_volumes(root: str, *, labels: bool) -> Iterator[tuple[str, str, str]]:
         for path in paths:
             case, kind = parse_path(path)
             kind = msd.get(os.path.basename(os.path.dirname(path)), kind)
-            if kind and (labels or kind != "seg"):
+            if kind and (labels is not False or kind != "seg"):
                 yield case, kind, path
 
 
@@ -123,7 +124,7 @@ def _refuse_folder(error: OSError) -> None:
     raise BundleError(f"{error.filename}: cannot be read ({error.strerror}); grant access or move it away") from error
 
 
-def _find_missing(layout: str, volumes: Mapping[str, str], *, labels: bool) -> str | None:
+def _find_missing(layout: str, volumes: Mapping[str, str], *, labels: bool | None) -> str | None:
     needed = [*_KINDS[layout], *(["seg"] if labels else [])]
     missing = " and no ".join(kind for kind in needed if kind not in volumes)
     folder = os.path.dirname(next(iter(volumes.values())))

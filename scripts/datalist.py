@@ -42,7 +42,8 @@ class Cohort:
     Args:
         dataset_dir: folder of the cases, of any layout; not looked at where a data list is given.
         datalist: MONAI data list (JSON) that replaces discovery and seeded split; its `validation` is held out.
-        labels: whether each case must have a label; if not, labels are ignored and MSD's `imagesTs` is looked into.
+        labels: whether each case must have a label (True), may have one (None; the split stays that of True), or labels
+            are ignored (False), and MSD's `imagesTs` is looked into.
         skip_invalid: leaves broken cases out, with a warning each, instead of raising.
         held_out_fraction: share of the patients that is held out.
         seed: of the split.
@@ -58,7 +59,7 @@ class Cohort:
     dataset_dir: str
     _: KW_ONLY
     datalist: str | None = None
-    labels: bool = True
+    labels: bool | None = True
     skip_invalid: bool = False
     held_out_fraction: float = 0.2
     seed: int = 0
@@ -168,11 +169,11 @@ def write_datalist(path: str, training: Sequence[Item], validation: Sequence[Ite
         raise BundleError(f"output {path}: cannot be written ({error.strerror}); choose another path") from error
 
 
-def read_datalist(path: str, *, labels: bool = True) -> tuple[list[Item], list[Item]]:
+def read_datalist(path: str, *, labels: bool | None = True) -> tuple[list[Item], list[Item]]:
     """Reads the sections `training` and `validation` of a data list written here or elsewhere.
 
     What an entry lacks of `case`, `patient` and `layout` is told by its file names, and four images whose names tell
-    the modality are put in the order T1, T1ce, T2, FLAIR. Without `labels`, labels are ignored.
+    the modality are put in the order T1, T1ce, T2, FLAIR. Labels are needed (True), optional (None) or ignored (False).
 
     Raises:
         BundleError: where the file or a section is missing or malformed, or a patient is in both sections.
@@ -217,7 +218,7 @@ def _listed(faults: dict[str, str], limit: int | None = None) -> str:
     return "".join(lines[:limit]) + (f"\n  and {len(lines) - limit} more" if limit and len(lines) > limit else "")
 
 
-def _from_entry(entry: Item, *, labels: bool) -> Item:
+def _from_entry(entry: Item, *, labels: bool | None) -> Item:
     image = entry.get("image")
     if not isinstance(image, str) and not (isinstance(image, list) and [type(path) for path in image] == [str] * 4):
         raise ValueError(f"image is {image}, allowed are four paths or the path of one 4D file")
@@ -231,7 +232,7 @@ def _from_entry(entry: Item, *, labels: bool) -> Item:
     item = to_item(told.get("case", parse_path(ensure_tuple(image)[0])[0]), volumes)
     if len(item["image"]) < len(image):  # names that tell no modality: the list's order holds
         item["image"] = image
-    return item | told | ({"label": entry["label"]} if labels else {})
+    return item | told | ({"label": entry["label"]} if labels is not False and entry.get("label") else {})
 
 
 def _relative_to(path: str, item: Item) -> Item:

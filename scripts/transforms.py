@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import LoadImage, MapTransform, RandomizableTransform
+from monai.transforms import LoadImage, MapTransform, Randomizable, RandomizableTransform
 from monai.utils import ImageMetaKey
 from torch import nn
 
@@ -125,6 +125,34 @@ class ScaleBrainIntensityd(MapTransform):
         # NumPy, because torch.quantile takes at most 16 million values
         low, high = np.percentile(modality[brain].cpu().numpy(), [self.lower, self.upper])
         return ((modality - low) / max(high - low, 1e-6)).clamp(0, 1) * brain
+
+
+class EachModalityd(Randomizable, MapTransform):
+    """Applies a random transform to each modality by itself, with numbers drawn anew.
+
+    MONAI's intensity transforms change all modalities alike, but scanners set the contrast of each on its own.
+
+    Args:
+        keys: of images (modalities, H, W, D).
+        transform: of an image (1, H, W, D), such as MONAI's `RandHistogramShift`.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, transform: RandomizableTransform, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.transform = transform
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> EachModalityd:
+        """Seeds the transform."""
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            item[key] = torch.cat([self.transform(modality[None]) for modality in item[key]])
+        return item
 
 
 class RandFieldOfViewd(RandomizableTransform, MapTransform):

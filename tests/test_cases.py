@@ -86,6 +86,7 @@ def test_layout_of_msd(tmp_path: Path) -> None:
     assert items[0] == item
     assert items[1]["image"] == str(tmp_path / "imagesTs" / "BRATS_485.nii.gz")
     assert len(items) == 2
+    assert [item["case"] for item in find_cases(str(tmp_path), labels=None)] == ["BRATS_001"]
     os.remove(label)
     assert "has no seg file" in find_cases(str(tmp_path))[0]["fault"]
 

@@ -349,6 +349,19 @@ def test_a_single_case_with_a_bad_label_can_be_segmented(tmp_path: Path) -> None
         _ = cohort.training
 
 
+def test_a_case_without_a_label_may_be_held_out_and_changes_no_split(tmp_path: Path) -> None:
+    held_out = make_cohort(tmp_path) and Cohort(str(tmp_path), held_out_fraction=0.4).held_out
+    os.remove(held_out[0]["label"])
+    found = Cohort(str(tmp_path), labels=None, held_out_fraction=0.4).select("held_out")
+    assert cases_of(found) == cases_of(held_out)
+    assert [item.get("label") for item in found] == [None, *(item["label"] for item in held_out[1:])]
+    entry = {"image": held_out[1]["image"]}
+    path = write_json(tmp_path / "list.json", {"training": [], "validation": [entry]})
+    assert "label" not in read_datalist(path, labels=None)[1][0]
+    with pytest.raises(BundleError, match="has no label"):
+        read_datalist(path)
+
+
 def test_a_cohort_of_a_data_list(tmp_path: Path) -> None:
     items = make_cohort(tmp_path / "data")
     path = str(tmp_path / "datalist.json")

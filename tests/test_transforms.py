@@ -24,11 +24,19 @@ from monai.transforms import (
     CropForegroundd,
     Invertd,
     Orientationd,
+    RandHistogramShift,
     Spacingd,
 )
 
 from scripts.errors import BundleError
-from scripts.transforms import BratsLabeld, CriticConfidenced, LoadScansd, RandFieldOfViewd, ScaleBrainIntensityd
+from scripts.transforms import (
+    BratsLabeld,
+    CriticConfidenced,
+    EachModalityd,
+    LoadScansd,
+    RandFieldOfViewd,
+    ScaleBrainIntensityd,
+)
 from tests.builders import changed, make_critic, snapshot
 from tests.test_checks import MODALITIES, save, save_dicom
 
@@ -182,3 +190,15 @@ def test_a_cut_takes_one_side_of_one_modality_and_nothing_else() -> None:
 def test_a_cut_of_probability_0_is_none() -> None:
     image = torch.rand(4, 8, 8, 8)
     assert torch.equal(RandFieldOfViewd("image", prob=0)({"image": image})["image"], image)
+
+
+def test_each_modality_draws_a_contrast_of_its_own_and_again_from_the_same_seed() -> None:
+    change = EachModalityd("image", RandHistogramShift(num_control_points=[4, 6], prob=1))
+    image = torch.linspace(0, 1, 60).reshape(1, 3, 4, 5).repeat(4, 1, 1, 1)
+    changed_once, changed_again = (change.set_random_state(3)({"image": image})["image"] for _ in range(2))
+    assert torch.equal(changed_once, changed_again)
+    curves = changed_once.flatten(1)
+    assert len({tuple(curve.tolist()) for curve in curves}) == 4
+    # contrast changes, order does not; background stays 0
+    assert (curves.diff(dim=1) >= 0).all()
+    assert (curves[:, 0] == 0).all()
