@@ -193,7 +193,7 @@ def test_a_cut_of_probability_0_is_none() -> None:
 
 
 def test_each_modality_draws_a_contrast_of_its_own_and_again_from_the_same_seed() -> None:
-    change = EachModalityd("image", RandHistogramShift(num_control_points=[4, 6], prob=1))
+    change = EachModalityd("image", RandHistogramShift(num_control_points=(4, 6), prob=1))
     image = torch.linspace(0, 1, 60).reshape(1, 3, 4, 5).repeat(4, 1, 1, 1)
     changed_once, changed_again = (change.set_random_state(3)({"image": image})["image"] for _ in range(2))
     assert torch.equal(changed_once, changed_again)
