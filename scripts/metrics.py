@@ -27,23 +27,32 @@ from scripts.case_figures import FIGURES, REGIONS, case_figures, figures_of
 from scripts.conventions import CONVENTIONS, RULES
 from scripts.errors import BundleError
 
-__all__ = ["CONVENTIONS", "FIGURES", "REGIONS", "BratsMetric", "BratsMetricHandler", "case_figures", "figures_of"]
+__all__ = [
+    "CONVENTIONS",
+    "FIGURES",
+    "REGIONS",
+    "BratsMetric",
+    "BratsMetricHandler",
+    "case_figures",
+    "figures_of",
+    "from_output",
+]
 
 ISOTROPIC = (1.0, 1.0, 1.0)
+Cases = torch.Tensor | Sequence[torch.Tensor | None]
 
 
 class BratsMetric(CumulativeIterationMetric):
-    """Figures per case and region by a challenge's rules, (N, 3, F) in float64: no case is ever skipped.
+    """Figures per case and region by a challenge's rules, (N, 3, F) in float64: by BraTS's, no case is ever skipped.
 
-    | convention  | rules                                       | figures                                           |
-    |-------------|---------------------------------------------|---------------------------------------------------|
-    | `brats2021` | `scripts.conventions.Brats2021`: the paper's | `dice`, `hd95`, `sensitivity`, `specificity`,     |
-    |             |                                             | `surface_dice` (at 1 mm), `volume_ml`,            |
-    |             |                                             | `true_volume_ml`, `lesions`, `true_lesions`,      |
-    |             |                                             | `calibration_error`                               |
-    | `brats2023` | `Brats2023`: 374 mm where 2021 has 373.13   | also `lesion_dice`, `lesion_hd95`,                |
-    |             |                                             | `missed_lesions`, `false_lesions`                 |
-    | `monai`     | `Monai`: NaN where MONAI gives NaN          | as `brats2021`                                    |
+    | convention  | rules (`scripts.conventions`)  | figures                                                        |
+    |-------------|--------------------------------|----------------------------------------------------------------|
+    | `brats2021` | `Brats2021`, as in the paper   | `dice`, `hd95`, `sensitivity`, `specificity`, `surface_dice`,  |
+    |             |                                | `volume_ml`, `true_volume_ml`, `lesions`, `true_lesions`,      |
+    |             |                                | `calibration_error`                                            |
+    | `brats2023` | `Brats2023`: lesion by lesion  | also `lesion_dice`, `lesion_hd95`, `missed_lesions`,           |
+    |             |                                | `false_lesions`                                                |
+    | `monai`     | `Monai`: NaN as MONAI gives it | as `brats2021`                                                 |
 
     Of a case without truth, figures that need one are NaN. Voxel spacing is that of the truth, or else of the
     prediction, where one is a `MetaTensor`; where both are plain tensors it is the one given.
@@ -72,8 +81,8 @@ class BratsMetric(CumulativeIterationMetric):
     def __call__(
         self,
         y_pred: TensorOrList,
-        y: TensorOrList | None = None,
-        probabilities: TensorOrList | None = None,
+        y: Cases | None = None,
+        probabilities: Cases | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
         """Adds cases and returns their figures, (B, 3, F).
@@ -92,7 +101,7 @@ class BratsMetric(CumulativeIterationMetric):
         return figures
 
     def _compute_tensor(  # type: ignore[override]
-        self, y_pred: TensorOrList, y: TensorOrList | None = None, probabilities: TensorOrList | None = None
+        self, y_pred: TensorOrList, y: Cases | None = None, probabilities: Cases | None = None
     ) -> torch.Tensor:
         predictions = list(y_pred)
         truths, chances = ([None] * len(predictions) if x is None else list(x) for x in (y, probabilities))

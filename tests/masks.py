@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from nibabel.nifti1 import Nifti1Image
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 
@@ -45,7 +45,10 @@ def blobs(draw: st.DrawFn, edge: int = 7) -> np.ndarray:
 def real_truths(count: int = 10) -> list[np.ndarray]:
     """Regions (3, H, W, D) of real patients, every fifth, fourth and third voxel of them."""
     paths = sorted(REAL_CASES.glob("*/*_seg.nii.gz"))[::4][:count]
-    labels = [np.asarray(nib.load(path).dataobj)[:: STRIDES[0], :: STRIDES[1], :: STRIDES[2]] for path in paths]
+    labels = [
+        np.asarray(Nifti1Image.from_filename(path).dataobj)[:: STRIDES[0], :: STRIDES[1], :: STRIDES[2]]
+        for path in paths
+    ]
     return [np.stack([np.isin(label, (1, 4)), label > 0, label == 4]) for label in labels]
 
 
@@ -63,12 +66,13 @@ def distorted(truth: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def real_pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """70 pairs of prediction and truth, and 20 with the truth emptied in a region or in all."""
+    """70 pairs of prediction and truth, and 20 with a truth that is empty in a region or in all."""
     for truth in real_truths():
         for prediction in distorted(truth):
             yield prediction, truth
-        yield truth, truth * np.array([True, True, False])[:, None, None, None]
-        yield truth, np.zeros_like(truth)
+        not_enhancing = truth * np.array([True, True, False])[:, None, None, None]
+        yield truth, not_enhancing
+        yield not_enhancing, np.zeros_like(truth)
 
 
 def surface(mask: np.ndarray) -> np.ndarray:

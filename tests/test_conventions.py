@@ -26,7 +26,7 @@ from tests.masks import needs_real_cases, real_pairs
 NAN = math.nan
 FIGURES = ("dice", "hd95", "sensitivity", "specificity", "surface_dice", "lesion_dice", "lesion_hd95")
 # of a volume of 1000 voxels, where a region of 64 voxels is in neither mask, in one, or in both
-TABLE = {
+TABLE: dict[str, dict[str, tuple[float, ...]]] = {
     "brats2021": {
         "neither": (1, 0, 1, 1, 1),
         "invented": (0, 373.12866, 0, 936 / 1000, 0),

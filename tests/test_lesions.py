@@ -39,12 +39,12 @@ def test_blobs_are_scored_as_the_rule_says(
 
 @needs_real_cases
 def test_real_tumours_are_scored_as_the_rule_says() -> None:
-    # a voxel of 0.96 mm3, so that small lesions are some voxels large
-    spacing = (1.2, 1.0, 0.8)
+    # a voxel of 1.92 mm3, so that small lesions are some voxels large
+    spacing = (1.2, 1.0, 1.6)
     found, wanted = [], []
     for index, (prediction, truth) in enumerate(real_pairs()):
-        # one region of each, in turn: the rule's sets are slow
-        p, t = prediction[(index + index // 9) % 3], truth[(index + index // 9) % 3]
+        # one region of each, in turn, and every second slice: the rule's sets are slow
+        p, t = (mask[(index + index // 9) % 3, ..., ::2] for mask in (prediction, truth))
         found.append(lesion_wise(p, t, spacing=spacing, worst_hd95=374))
         wanted.append(rule(p, t, spacing))
     np.testing.assert_allclose(found, wanted, atol=1e-6, rtol=0)

@@ -125,7 +125,12 @@ def test_one_handler_gives_an_evaluator_every_figure(decollate: bool) -> None:
     state: Any = evaluate(items, decollate=decollate).state
     assert state.metrics["mean_dice"] == state.best_metric == pytest.approx((2 / 3 + 0 + 1) / 3)
     assert set(state.metric_details) == {"mean_dice", *figures_of("brats2021")}
-    wanted = {"mean_dice": [2 / 3, 0, 1], "dice": [2 / 3, 0, 1], "sensitivity": [0.5, 0, 1], "lesions": [1, 0, 1]}
+    wanted: dict[str, list[float]] = {
+        "mean_dice": [2 / 3, 0, 1],
+        "dice": [2 / 3, 0, 1],
+        "sensitivity": [0.5, 0, 1],
+        "lesions": [1, 0, 1],
+    }
     for name, figures in wanted.items():
         found = state.metric_details[name]
         torch.testing.assert_close(found, torch.tensor(figures, dtype=torch.float64)[:, None].expand(3, 3))
