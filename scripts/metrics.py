@@ -11,148 +11,199 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from ignite.engine import Engine
+from ignite.metrics.metric import reinit__is_reduced
 from monai.config import TensorOrList
 from monai.data import MetaTensor
-from monai.handlers import IgniteMetricHandler, from_engine
-from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance
-from monai.utils import convert_to_tensor
+from monai.handlers import IgniteMetricHandler
+from monai.metrics import CumulativeIterationMetric
 
+from scripts.case_figures import FIGURES, REGIONS, case_figures, figures_of
+from scripts.conventions import CONVENTIONS, RULES
 from scripts.errors import BundleError
 
-REGIONS = ("TC", "WT", "ET")
-FIGURES = ("dice", "hd95", "sensitivity", "specificity")
-# mm, of a missed or an invented region: the diagonal of a BraTS volume, 373.13
-WORST_HD95 = math.dist((0, 0, 0), (240, 240, 155))
-PRED_AND_LABEL = from_engine(["pred", "label"])
+__all__ = [
+    "CONVENTIONS",
+    "FIGURES",
+    "REGIONS",
+    "BratsMetric",
+    "BratsMetricHandler",
+    "case_figures",
+    "figures_of",
+    "from_output",
+]
+
+ISOTROPIC = (1.0, 1.0, 1.0)
+Cases = torch.Tensor | Sequence[torch.Tensor | None]
 
 
 class BratsMetric(CumulativeIterationMetric):
-    """One figure per case and region, as BraTS 2021 counts it: no case is ever skipped.
+    """Figures per case and region by a challenge's rules, (N, 3, F) in float64: by BraTS's, no case is ever skipped.
 
-    | region        | dice              | hd95      | sensitivity  | specificity  |
-    |---------------|-------------------|-----------|--------------|--------------|
-    | in both masks | 2TP / (2TP+FP+FN) | in mm     | TP / (TP+FN) | TN / (TN+FP) |
-    | in one only   | 0                 | 373.13 mm | 0            | TN / (TN+FP) |
-    | in neither    | 1                 | 0         | 1            | 1            |
+    | convention  | rules (`scripts.conventions`)  | figures                                                        |
+    |-------------|--------------------------------|----------------------------------------------------------------|
+    | `brats2021` | `Brats2021`, as in the paper   | `dice`, `hd95`, `sensitivity`, `specificity`, `surface_dice`,  |
+    |             |                                | `volume_ml`, `true_volume_ml`, `lesions`, `true_lesions`,      |
+    |             |                                | `calibration_error`                                            |
+    | `brats2023` | `Brats2023`: lesion by lesion  | also `lesion_dice`, `lesion_hd95`, `missed_lesions`,           |
+    |             |                                | `false_lesions`                                                |
+    | `monai`     | `Monai`: NaN as MONAI gives it | as `brats2021`                                                 |
 
-    So an invented region has sensitivity 0, although it has no true voxel to find. Where no voxel is negative,
-    specificity is 1.
-
-    HD95 is the larger of the two directed 95th percentiles of the distances between surfaces. A surface is what MONAI
-    takes for it: the region's voxels with at least one of their six face neighbours outside the region, and outside
-    the volume is outside the region. Voxel spacing is that of the truth, or else of the prediction, where one is a
-    `MetaTensor`; where both are plain tensors it is the one given.
+    Of a case without truth, figures that need one are NaN. Voxel spacing is that of the truth, or else of the
+    prediction, where one is a `MetaTensor`; where both are plain tensors it is the one given.
 
     Args:
-        figure: one of `FIGURES`.
+        convention: one of `CONVENTIONS`.
+        figures: those to compute, or None for all of the convention.
         spacing: of plain tensors, in mm along each axis.
 
     Raises:
-        BundleError: if there is no such figure.
-    """
-
-    def __init__(self, figure: str, *, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
-        super().__init__()
-        if figure not in FIGURES:
-            raise BundleError(f"figure: found {figure!r}; give one of {', '.join(FIGURES)}.")
-        self.figure = figure
-        self.spacing = spacing
-
-    def __call__(self, y_pred: TensorOrList, y: TensorOrList | None = None, **kwargs: Any) -> Any:
-        """Adds cases and returns the figure of each case and region, (B, 3).
-
-        Args:
-            y_pred: predicted regions, binary: (B, 3, H, W, D), or B tensors of (3, H, W, D).
-            y: true regions, in the same form.
-            kwargs: none are used.
-
-        Raises:
-            BundleError: if truth is missing, shapes differ or are no regions, or values are not 0 and 1.
-        """
-        predictions, truths = list(y_pred), [] if y is None else list(y)
-        if len(predictions) != len(truths):
-            raise BundleError(f"y: found {len(truths)} cases for {len(predictions)} predictions; give one for each.")
-        for prediction, truth in zip(predictions, truths):
-            _check_regions(prediction, truth)
-        return super().__call__(predictions, truths)
-
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any) -> torch.Tensor:  # type: ignore[override]
-        spacing = next((m[0].pixdim.tolist() for m in (y, y_pred) if isinstance(m[0], MetaTensor)), self.spacing)
-        prediction, truth = (convert_to_tensor(mask[0], dtype=torch.bool, track_meta=False) for mask in (y_pred, y))
-        figures = [region_figure(self.figure, p, t, spacing=spacing) for p, t in zip(prediction, truth)]
-        return torch.tensor([figures], device=truth.device)
-
-    def aggregate(self) -> torch.Tensor:
-        """Returns the mean over all cases and regions, as a scalar; raises BundleError before the first case."""
-        buffer = self.get_buffer()
-        if buffer is None:
-            raise BundleError(f"{self.figure}: no case to take the mean of; evaluate at least one.")
-        return buffer.mean()
-
-
-class BratsMetricHandler(IgniteMetricHandler):
-    """Puts a figure's mean into `engine.state.metrics` and its (N, 3) into `engine.state.metric_details`.
-
-    Args:
-        figure: one of `FIGURES`.
-        spacing: of plain tensors, in mm along each axis.
-        output_transform: takes predictions and truths from `engine.state.output`.
+        BundleError: if there is no such convention, or it has no such figure.
     """
 
     def __init__(
         self,
-        figure: str,
         *,
-        spacing: Sequence[float] = (1.0, 1.0, 1.0),
-        output_transform: Callable = PRED_AND_LABEL,
+        convention: str = "brats2021",
+        figures: Sequence[str] | None = None,
+        spacing: Sequence[float] = ISOTROPIC,
     ) -> None:
-        super().__init__(
-            metric_fn=BratsMetric(figure, spacing=spacing), output_transform=output_transform, save_details=True
+        super().__init__()
+        self.convention = convention
+        self.figures = figures_of(convention, figures)
+        self.spacing = spacing
+
+    def __call__(
+        self,
+        y_pred: TensorOrList,
+        y: Cases | None = None,
+        probabilities: Cases | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """Adds cases and returns their figures, (B, 3, F).
+
+        Args:
+            y_pred: predicted regions, binary: (B, 3, H, W, D), or B tensors of (3, H, W, D).
+            y: true regions, in the same form; None, or None in the list, where there is no truth.
+            probabilities: of the regions, in the same form, for the calibration error; None as for the truth.
+            kwargs: none are used.
+
+        Raises:
+            BundleError: as `case_figures` does, or if the number of cases differs.
+        """
+        figures = self._compute_tensor(y_pred, y, probabilities)
+        self.extend(figures)
+        return figures
+
+    def _compute_tensor(  # type: ignore[override]
+        self, y_pred: TensorOrList, y: Cases | None = None, probabilities: Cases | None = None
+    ) -> torch.Tensor:
+        predictions = list(y_pred)
+        truths, chances = ([None] * len(predictions) if x is None else list(x) for x in (y, probabilities))
+        for name, cases in (("y", truths), ("probabilities", chances)):
+            if len(cases) != len(predictions):
+                found = f"{len(cases)} cases for {len(predictions)} predictions"
+                raise BundleError(f"{name}: found {found}; give one for each, None where there is none.")
+        rows = [self._of_case(*case) for case in zip(predictions, truths, chances)]
+        # on the CPU, for not every device has float64
+        return torch.from_numpy(np.array(rows))
+
+    def _of_case(
+        self, prediction: torch.Tensor, truth: torch.Tensor | None, probabilities: torch.Tensor | None
+    ) -> np.ndarray:
+        spacing = next((m.pixdim.tolist() for m in (truth, prediction) if isinstance(m, MetaTensor)), self.spacing)
+        figures = case_figures(
+            prediction,
+            truth,
+            spacing=spacing,
+            convention=self.convention,
+            probabilities=probabilities,
+            figures=self.figures,
         )
+        return np.transpose([figures[name] for name in self.figures])
+
+    def aggregate(self) -> torch.Tensor:
+        """Returns each figure's mean, (F,): over the regions of a case, then over cases, as MONAI's, NaN skipped.
+
+        Raises:
+            BundleError: before the first case.
+        """
+        buffer = self.get_buffer()
+        if buffer is None:
+            raise BundleError(f"{', '.join(self.figures)}: no case to take the mean of; evaluate at least one.")
+        return buffer.nanmean(dim=1).nanmean(dim=0)
 
 
-def region_figure(figure: str, prediction: torch.Tensor, truth: torch.Tensor, *, spacing: Sequence[float]) -> float:
-    """One region's figure by the rules of `BratsMetric`, from boolean masks (H, W, D) and a spacing in mm."""
-    hits = _count(prediction & truth)
-    predicted, actual = _count(prediction), _count(truth)
-    if figure == "dice":
-        return _share(2 * hits, predicted + actual)
-    if figure == "sensitivity":
-        return _share(hits, actual or predicted)
-    if figure == "specificity":
-        negatives = truth.numel() - actual
-        return _share(negatives - (predicted - hits), negatives)
-    if not predicted or not actual:
-        return WORST_HD95 if predicted or actual else 0.0
-    # On the CPU MONAI searches a tree of surface voxels; elsewhere it fills the whole box with distances.
-    p, t = prediction.cpu()[None, None], truth.cpu()[None, None]
-    with warnings.catch_warnings():
-        # MONAI 1.6.1 warns of an argument that it gives itself
-        warnings.filterwarnings("ignore", message=".*always_return_as_numpy")
-        return compute_hausdorff_distance(p, t, include_background=True, percentile=95, spacing=list(spacing)).item()
+class BratsMetricHandler(IgniteMetricHandler):
+    """Gives an evaluator all figures in one pass; its own value is the headline's mean.
+
+    The headline is `dice`, under `brats2023` `lesion_dice`. After an epoch `engine.state.metric_details` has the
+    (N, 3) of each figure under the figure's name, and the headline's also under the name that the handler is attached
+    by; `engine.state.metrics` has their means.
+
+    Args:
+        convention: one of `CONVENTIONS`.
+        figures: those to compute, the headline among them, or None for all of the convention.
+        spacing: of plain tensors, in mm along each axis.
+        output_transform: takes predictions and truths, and probabilities if wanted, from `engine.state.output`.
+
+    Raises:
+        BundleError: as `BratsMetric` does, or if the headline is left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        convention: str = "brats2021",
+        figures: Sequence[str] | None = None,
+        spacing: Sequence[float] = ISOTROPIC,
+        output_transform: Callable | None = None,
+    ) -> None:
+        self.metric = BratsMetric(convention=convention, figures=figures, spacing=spacing)
+        self.headline = RULES[convention].headline
+        if self.headline not in self.metric.figures:
+            found = ", ".join(self.metric.figures)
+            raise BundleError(f"figures: found {found}; add {self.headline}, the value of a {convention} handler.")
+        super().__init__(metric_fn=self.metric, output_transform=output_transform or from_output(["pred", "label"]))
+
+    def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]
+        """Hooks the metric to an evaluator; raises BundleError for the name of another figure than the headline."""
+        if name in self.metric.figures and name != self.headline:
+            raise BundleError(f"name of the metric: found {name}, whose value would be {self.headline}; take another.")
+        super().attach(engine, name)
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Updates as it is: Ignite's own would take pairs of lists apart, and refuse three of them."""
+        self.update(self._output_transform(engine.state.output))
+
+    @reinit__is_reduced
+    def update(self, output: Sequence[Any]) -> None:
+        """Adds cases: (predictions, truths) or (predictions, truths, probabilities), as `BratsMetric` takes them."""
+        self.metric(*output)
+
+    def compute(self) -> float:
+        """Gives the headline's mean, and the engine the rest."""
+        assert self._engine is not None
+        means = dict(zip(self.metric.figures, self.metric.aggregate().tolist()))
+        details = dict(zip(self.metric.figures, self.metric.get_buffer().unbind(dim=-1)))
+        state: Any = self._engine.state
+        state.metric_details.update({self._name: details[self.headline]} | details)
+        state.metrics.update(means)
+        self._is_reduced = True
+        return means[self.headline]
 
 
-def _check_regions(prediction: Any, truth: Any) -> None:
-    for name, mask in (("y_pred", prediction), ("y", truth)):
-        if not isinstance(mask, torch.Tensor) or mask.ndim != 4 or len(mask) != len(REGIONS):
-            found = f"shape {tuple(mask.shape)}" if isinstance(mask, torch.Tensor) else mask
-            raise BundleError(f"{name}: found a case of {found}; give {', '.join(REGIONS)} as a tensor (3, H, W, D).")
-        if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
-            raise BundleError(f"{name}: found values other than 0 and 1; threshold the probabilities first.")
-    if prediction.shape != truth.shape:
-        shapes = f"{tuple(prediction.shape)} for a truth of {tuple(truth.shape)}"
-        raise BundleError(f"y_pred: found shape {shapes}; bring both to one grid.")
+def from_output(keys: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Like MONAI's `from_engine`, takes values by keys from an engine's output; None for what an item lacks."""
 
+    def take(output: Any) -> tuple[Any, ...]:
+        if isinstance(output, dict):
+            return tuple(output.get(key) for key in keys)
+        return tuple([item.get(key) for item in output] for key in keys)
 
-def _count(mask: torch.Tensor) -> int:
-    return int(mask.count_nonzero())
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 1.0
+    return take

@@ -116,11 +116,8 @@ def make_evaluator(items: list[dict[str, Any]], report: EvaluationReport, **opti
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(items), batch_size=2),
         network=torch.nn.Identity(),  # the image is the prediction
-        key_val_metric={"mean_dice": BratsMetricHandler("dice")},
-        additional_metrics={
-            "monai_dice": MeanDice(output_transform=pred_and_label),
-            **{figure: BratsMetricHandler(figure) for figure in FIGURES[1:]},
-        },
+        key_val_metric={"mean_dice": BratsMetricHandler()},
+        additional_metrics={"monai_dice": MeanDice(output_transform=pred_and_label)},
         val_handlers=[report],
         **options,
     )
