@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from scripts.metrics import REGIONS
 
@@ -87,9 +86,8 @@ def interval(tables: Sequence[Table], names: Sequence[str]) -> dict[str, float |
     everyone = np.arange(stacks[0].shape[1])
     low = high = math.nan
     if len(everyone) > 1:
-        drawn = bootstrap(
-            (everyone,), statistic, vectorized=False, n_resamples=RESAMPLES, method="percentile", rng=0
-        ).bootstrap_distribution
+        draws = np.random.default_rng(0).integers(len(everyone), size=(RESAMPLES, len(everyone)))
+        drawn = np.array([statistic(cases) for cases in draws])
         # a draw of cases in which no region is found has no relative Dice
         low, high = np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (math.nan, math.nan)
     return {"mean": _finite(statistic(everyone)), "low": _finite(low), "high": _finite(high)}

@@ -217,7 +217,7 @@ def distance_within(mask: np.ndarray, spacing: Sequence[float], *, reach: float)
 
 def _box(mask: np.ndarray, spacing: Sequence[float], reach: float) -> tuple[slice, ...]:
     if not mask.any():
-        return (slice(0, 0),) * 3
+        return (slice(0, 1),) * 3
     margin = [math.ceil(reach / size) for size in spacing]
     start, end = generate_spatial_bounding_box(mask[None], margin=margin, allow_smaller=True)
     return tuple(slice(s, e) for s, e in zip(start, end))
@@ -256,7 +256,11 @@ def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[s
             f"(0.5 is chance; mean over N = {means['n']} cases and regions)"
         )
     ranks = [f"{r} {_text(c['critic'])} against {_text(c['entropy'])}" for r, c in correlation.items()]
-    return [*lines, f"rank correlation with Dice, confidence against negative entropy: {', '.join(ranks)}"]
+    return [
+        *lines,
+        "rank correlation with Dice over cases, of mean confidence against negative mean entropy "
+        f"(1 is a perfect referee, below 0 misleads): {', '.join(ranks)}",
+    ]
 
 
 def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
