@@ -11,31 +11,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from monai.losses import DiceLoss
-from torch import nn
 
 from scripts.losses import bernoulli_divergence
 from scripts.vat import adversarial_direction, scale_to_rms
 
+Segmenter = Callable[[torch.Tensor], torch.Tensor]  # gives logits
 DICE = DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1)
 
 
 def random_change(
-    network: nn.Module, image: torch.Tensor, truth: torch.Tensor, *, rms: float, seed: int
+    network: Segmenter, image: torch.Tensor, truth: torch.Tensor, *, rms: float, seed: int
 ) -> torch.Tensor:
     """A change of the set size in a random direction, which ignores network and truth: what the others must beat."""
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
     return scale_to_rms(noise.to(image.device), image, rms=rms)
 
 
-def vat_change(network: nn.Module, image: torch.Tensor, truth: torch.Tensor, *, rms: float, seed: int) -> torch.Tensor:
+def vat_change(network: Segmenter, image: torch.Tensor, truth: torch.Tensor, *, rms: float, seed: int) -> torch.Tensor:
     """The change that VAT trains against: one step along the gradient of Eq. 4's divergence."""
     return adversarial_direction(network, image, truth, epsilon=rms)
 
 
 def pgd_change(
-    network: nn.Module, image: torch.Tensor, truth: torch.Tensor, *, rms: float, seed: int, steps: int = 8
+    network: Segmenter, image: torch.Tensor, truth: torch.Tensor, *, rms: float, seed: int, steps: int = 8
 ) -> torch.Tensor:
     """Projected gradient ascent (Madry et al. 2018) on Dice loss plus Eq. 4's divergence, from no change on.
 
@@ -66,7 +68,7 @@ def pgd_change(
     return worst
 
 
-def attack_loss(network: nn.Module, image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def attack_loss(network: Segmenter, image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """What PGD makes large: Dice loss plus Bernoulli divergence of the truth, a scalar."""
     logits = network(image).float()
     return DICE(logits, truth) + bernoulli_divergence(truth, logits)

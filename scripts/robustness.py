@@ -107,16 +107,20 @@ class RobustnessEvaluation:
     def _disturb(self, item: Mapping[str, Any], condition: Condition) -> Callable[[nn.Module], torch.Tensor]:
         """Gives what makes the disturbed image (1, 4, H, W, D) that a network is shown."""
         kind, severity = condition
+        image = _plain(item["image"])
         if kind not in ATTACKS:
-            name, level = (kind, int(severity)) if condition != CLEAN else (next(iter(ARTEFACTS)), 0)
-            shown = disturb(item["image"], name, level, case=str(item["case"]), seed=self.seed)[None].to(self.device)
+            if condition != CLEAN:
+                image = disturb(item["image"], kind, int(severity), case=str(item["case"]), seed=self.seed)
+            shown = image[None].to(self.device)
             return lambda network: shown
-        image, truth = (_plain(item[key])[None].to(self.device) for key in ("image", "label"))
+        clean, truth = image[None].to(self.device), _plain(item["label"])[None].to(self.device)
         seed = zlib.crc32(f"{self.seed} {item['case']}".encode())
 
         def attack(network: nn.Module) -> torch.Tensor:
+            # through the inferer, so that the gradient is that of what is judged
             with self.autocast():
-                return image + ATTACKS[kind](network, image, truth, rms=severity, seed=seed)
+                change = ATTACKS[kind](lambda x: self.inferer(x, network), clean, truth, rms=severity, seed=seed)
+            return clean + change
 
         return attack
 

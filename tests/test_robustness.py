@@ -32,6 +32,7 @@ from torch import nn
 from scripts.artefacts import disturb
 from scripts.attacks import ATTACKS
 from scripts.errors import BundleError
+from scripts.inferer import BrainInferer
 from scripts.phantom import make_cohort
 from scripts.robustness import RobustnessEvaluation, load_networks, robustness_section
 from tests.builders import make_cases, make_segmenter, make_voxelwise_segmenter
@@ -46,11 +47,10 @@ def evaluate(folder: Path, networks: Mapping[str, nn.Module], **options: Any) ->
     evaluation = RobustnessEvaluation(
         Dataset(cases),
         networks,
-        inferer=lambda image, network: network(image),
         output_dir=folder,
         device=torch.device("cpu"),
         autocast=lambda: torch.autocast("cpu", enabled=False),
-        **options,
+        **{"inferer": lambda image, network: network(image), **options},
     )
     evaluation.run()
     return evaluation
@@ -136,7 +136,17 @@ def test_the_page_shows_table_and_picture(folder: Path, tmp_path: Path) -> None:
     assert robustness_section(tmp_path) == ""
 
 
-def test_one_case_without_attacks_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_attacks_go_through_a_sliding_window_too(tmp_path: Path) -> None:
+    network = make_voxelwise_segmenter().requires_grad_(False)
+    options = {"artefacts": [], "norms": [0.2]}
+    evaluate(tmp_path / "whole", {"model": network}, **options)
+    windows = BrainInferer(whole_voxels=0, roi_size=(8, 8, 8))
+    evaluate(tmp_path / "windows", {"model": network}, inferer=windows, **options)
+    # a network without a neighbourhood does not care
+    assert read_rows(tmp_path / "windows") == pytest.approx(read_rows(tmp_path / "whole"), abs=0.02)
+
+
+def test_attacks_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tmp_path, {"model": make_voxelwise_segmenter()}, artefacts=["gamma"], severities=[2], norms=[])
     printed = capsys.readouterr().out
     assert "gamma   0: " in printed
