@@ -132,7 +132,7 @@ ARTEFACTS: dict[str, Artefact] = {
     "motion": Artefact((0.7, 2, 5), "degrees and mm of three movements, at most", _motion),
     "ghosting": Artefact((0.3, 0.6, 0.9), "share of k-space planes that is lost", _ghosting),
     "spikes": Artefact((0.2, 0.5, 1), "two k-space spikes, of the spectrum's maximum", _spikes),
-    "bias_field": Artefact((0.15, 0.3, 0.6), "coefficients of its polynomial, at most", _bias_field),
+    "bias_field": Artefact((0.1, 0.2, 0.4), "coefficients of its polynomial, at most", _bias_field),
     "gamma": Artefact((1.25, 1.6, 2.2), "exponent, or one by it", _gamma),
     "blur": Artefact((1, 1.5, 2.5), "standard deviation in mm", _blur),
     "low_resolution": Artefact((1.5, 2.5, 4), "times thicker slices", _low_resolution),

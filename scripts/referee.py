@@ -153,10 +153,11 @@ def referee_section(folder: PathLike) -> str:
     if not path.is_file():
         return ""
     summary = json.loads(path.read_text())
-    heads = ("zone", "region", "N", "wrong voxels", "AUROC critic", "entropy", "average precision critic", "entropy")
+    figures = {"auroc": "AUROC", "average_precision": "average precision"}
+    heads = ["zone", "region", "N", "wrong voxels", *(f"{f} {judge}" for f in figures.values() for judge in JUDGES)]
     body = [
         [ZONE_TITLES[zone], region, str(m["n"]), _percent(m["wrong_share"])]
-        + [_text(m[f"{figure}_{judge}"]) for figure in ("auroc", "average_precision") for judge in JUDGES]
+        + [_text(m[f"{figure}_{judge}"]) for figure in figures for judge in JUDGES]
         for zone, regions in summary["zones"].items()
         for region, m in regions.items()
     ]

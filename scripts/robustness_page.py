@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ from scripts.attacks import ATTACKS
 from scripts.metrics import REGIONS
 
 COLOURS = {"TC": "#0072b2", "WT": "#009e73", "ET": "#d55e00"}  # told apart by the colour-blind (Okabe and Ito)
-STYLES = ("-", "--", ":", "-.")
+STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))  # lines and markers of the checkpoints, in turn
 TITLES = {
     "random": "random change",
     "vat": "VAT's change",
@@ -61,8 +62,13 @@ def draw_curves(summary: Summary) -> bytes:
     for row in range(rows):
         grid[row * columns].set_ylabel("mean Dice")
     regions = [Line2D([], [], color=COLOURS[region], label=region) for region in REGIONS]
-    styles = [Line2D([], [], color="0.3", ls=s, label=name) for name, s in zip(checkpoints, _styles(checkpoints))]
-    figure.legend(handles=regions + styles, loc="outside lower center", ncols=len(REGIONS) + len(styles), frameon=False)
+    styles = [
+        Line2D([], [], color="0.3", ls=line, marker=marker, ms=4, label=name)
+        for name, (line, marker) in zip(checkpoints, itertools.cycle(STYLES))
+    ]
+    # checkpoints that go by their paths need a line each
+    across = len(REGIONS) + len(styles) if sum(map(len, checkpoints)) < 80 else 1
+    figure.legend(handles=regions + styles, loc="outside lower center", ncols=across, frameon=False)
     figure.suptitle(f"Dice under disturbance, {summary['cases']} cases at the working resolution. Not for diagnosis.")
     png = io.BytesIO()
     figure.savefig(png, format="png")
@@ -125,31 +131,31 @@ def robustness_section(folder: PathLike) -> str:
 
 
 def _draw_panel(axes: Axes, panel: Sequence[str], checkpoints: Mapping[str, Any]) -> None:
-    for (_, found), style in zip(checkpoints.items(), _styles(checkpoints)):
+    missing = panel[0] in MISSING
+    for index, found in enumerate(checkpoints.values()):
+        line, marker = STYLES[index % len(STYLES)]
+        curves = [found["curves"][name] for name in panel]
         for region, colour in COLOURS.items():
-            curves = [found["curves"][name] for name in panel]
-            # missing modalities share a panel: the clean value, then each of them
-            dice = [curves[0]["dice"][region][0], *(d for curve in curves for d in curve["dice"][region][1:])]
-            places = curves[0]["severity"] if len(panel) == 1 else range(len(dice))
-            axes.plot(places, dice, style if panel[0] not in MISSING else "none", color=colour, marker="o", ms=3.5)
-            if panel[0] in MISSING:
-                axes.hlines(dice[0], 0, len(dice) - 1, color=colour, ls=style, lw=0.6)
-    if panel[0] in MISSING:
-        ticks = ["clean", *(ARTEFACTS[name].unit.split()[0] for name in panel)]
-        axes.set_xticks(range(len(ticks)), ticks, fontsize=8)
-        axes.set_title("missing modality", fontsize=10)
+            # missing modalities share a panel and are no curve: points, below a line at the clean value
+            clean, *rest = [curves[0]["dice"][region][0], *(d for curve in curves for d in curve["dice"][region][1:])]
+            if missing:
+                axes.axhline(clean, color=colour, ls=line, lw=0.8)
+                places, dice, line_shown = [i + 0.12 * index for i in range(len(rest))], rest, "none"
+            else:
+                places, dice, line_shown = curves[0]["severity"], [clean, *rest], line
+            axes.plot(places, dice, ls=line_shown, color=colour, marker=marker, ms=4, clip_on=False, zorder=3)
+    if missing:
+        axes.set_xticks(range(len(panel)), [ARTEFACTS[name].unit.split()[0] for name in panel], fontsize=8)
+        axes.set_xmargin(0.12)
     else:
-        severities = found["curves"][panel[0]]["severity"]
+        severities = curves[0]["severity"]
         axes.set_xticks(severities, ["clean", *(f"{s:g}" for s in severities[1:])], fontsize=8)
-        axes.set_title(_title(panel[0]), fontsize=10)
-    axes.set_xlabel("RMS of the change" if panel[0] in ATTACKS else "severity", fontsize=8)
+    axes.set_title("missing modality (line: none)" if missing else _title(panel[0]), fontsize=10)
+    kind = "RMS of the change" if panel[0] in ATTACKS else "severity"
+    axes.set_xlabel("missing" if missing else kind, fontsize=8)
     axes.set_ylim(0, 1)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _styles(checkpoints: Mapping[str, Any]) -> list[str]:
-    return [STYLES[i % len(STYLES)] for i in range(len(checkpoints))]
 
 
 def _title(name: str) -> str:
