@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from monai.engines import AdversarialTrainer, Trainer
@@ -122,7 +122,7 @@ class VirtualAdversarialHandler:
 
 
 def adversarial_direction(
-    network: nn.Module,
+    network: Callable[[torch.Tensor], torch.Tensor],
     image: torch.Tensor,
     target: torch.Tensor,
     *,

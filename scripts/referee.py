@@ -1,0 +1,290 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite import distributed as idist
+from ignite.engine import Events
+from monai.config import PathLike
+from monai.data import MetaTensor
+from monai.engines import Evaluator
+from monai.transforms.utils import generate_spatial_bounding_box
+from monai.utils import string_list_all_gather
+from scipy import ndimage
+from scipy.special import entr
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from scripts.files import write_whole
+from scripts.metrics import REGIONS
+
+ZONES = {"boundary": 3.0, "neighbourhood": 10.0}  # mm
+ZONE_TITLES = {
+    "boundary": "within 3 mm of the prediction's surface",
+    "neighbourhood": "within 10 mm of the predicted or true region",
+}
+JUDGES = ("critic", "entropy")
+Row = dict[str, Any]
+
+
+class RefereeHandler:
+    """Handler of a MONAI evaluator: does the critic know where a segmentation is wrong, and does it beat entropy?
+
+    Of each case and region, `1 - confidence` and the entropy of the probability are held against the wrong voxels, in
+    the zones of `ZONES`; over cases, their means against Dice. It needs `regions`, `label`, `probabilities` and
+    `confidence` (3, H, W, D) in the evaluator's output and `case` in its batch, and says so where there is none.
+    When the evaluator completes it writes `referee.csv` (see `judge_case`) and `referee.json` (see `summarise`).
+
+    Args:
+        output_dir: folder of the files.
+    """
+
+    def __init__(self, output_dir: PathLike) -> None:
+        self.folder = Path(output_dir)
+        self._rows: list[Row] = []
+
+    def attach(self, engine: Evaluator) -> None:
+        """Hooks the judgement behind each case and the summary behind the last."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._rows.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._judge)
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Evaluator) -> None:
+        """Writes the files and prints the verdict."""
+        # process by process, as text, which MONAI gathers
+        rows = [json.loads(row) for row in string_list_all_gather([json.dumps(row) for row in self._rows])]
+        if idist.get_rank() != 0:
+            return
+        if not rows:
+            print("critic as referee: left out, for there is no confidence (--confidence true) or no truth")
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+        write_whole(self.folder / "referee.csv", text.getvalue().encode())
+        summary = summarise(rows)
+        write_whole(self.folder / "referee.json", json.dumps(summary, indent=1).encode())
+        print("\n".join([*summary["verdict"], "Not for diagnosis.", str(self.folder / "referee.json")]))
+
+    def _judge(self, engine: Evaluator) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output):
+            if all(name in output for name in ("regions", "label", "probabilities", "confidence")):
+                label = output["label"]
+                spacing = label.pixdim.tolist() if isinstance(label, MetaTensor) else (1.0, 1.0, 1.0)
+                maps = (_array(output[name]) for name in ("regions", "label", "probabilities", "confidence"))
+                self._rows += [{"case": str(item["case"])} | row for row in judge_case(*maps, spacing=spacing)]
+
+
+def judge_case(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    confidence: np.ndarray,
+    *,
+    spacing: Sequence[float],
+) -> list[Row]:
+    """Judges the two judges on a case: a row a region.
+
+    Args:
+        prediction: binary regions (3, H, W, D).
+        truth: binary regions (3, H, W, D).
+        probabilities: from which the prediction came (3, H, W, D).
+        confidence: the critic's (3, H, W, D).
+        spacing: of the voxels, in mm.
+
+    Returns:
+        Of each region its `dice`, the mean confidence and entropy within 10 mm of the prediction (there is no truth
+        where a referee is needed), and of each zone the number of voxels, the share of wrong ones and, for either
+        judge, area under the ROC curve and average precision in finding them. The share is the average precision of
+        chance. NaN: the region is absent, or no voxel of the zone is wrong, or none right, or nothing was predicted.
+    """
+    return [
+        {"region": region} | _judge_region(p > 0.5, t > 0.5, q, c, spacing)
+        for region, p, t, q, c in zip(REGIONS, prediction, truth, probabilities, confidence)
+    ]
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """Means over cases and regions, Spearman's rank correlations with Dice over cases, and the verdict in words.
+
+    Returns:
+        `zones`: of each zone and region (and `all`), the means of `wrong_share`, `auroc_*` and `average_precision_*`,
+        and of how many rows (`n`); `correlation`: of each region, Spearman's of Dice with the critic's mean
+        confidence, and with the negative mean entropy, and of how many cases; `verdict`: lines; None for what cannot
+        be computed.
+    """
+    zones: dict[str, Any] = {}
+    for zone in ZONES:
+        for region in (*REGIONS, "all"):
+            of_region = [
+                r for r in rows if region in (r["region"], "all") and not math.isnan(r[f"{zone}_auroc_critic"])
+            ]
+            names = ["wrong_share", *(f"{f}_{j}" for f in ("auroc", "average_precision") for j in JUDGES)]
+            means = {name: _mean([r[f"{zone}_{name}"] for r in of_region]) for name in names}
+            zones.setdefault(zone, {})[region] = means | {"n": len(of_region)}
+    correlation = {region: _correlation([r for r in rows if r["region"] == region]) for region in REGIONS}
+    summary = {"cases": len(rows) // len(REGIONS), "zones": zones, "correlation": correlation}
+    return {"note": "Not for diagnosis."} | summary | {"verdict": _verdict(zones, correlation)}
+
+
+def referee_section(folder: PathLike) -> str:
+    """Gives the HTML fragment of a folder's `referee.json`: verdict and table; empty where there is no such file."""
+    path = Path(folder) / "referee.json"
+    if not path.is_file():
+        return ""
+    summary = json.loads(path.read_text())
+    figures = {"auroc": "AUROC", "average_precision": "average precision"}
+    heads = ["zone", "region", "N", "wrong voxels", *(f"{f} {judge}" for f in figures.values() for judge in JUDGES)]
+    body = [
+        [ZONE_TITLES[zone], region, str(m["n"]), _percent(m["wrong_share"])]
+        + [_text(m[f"{figure}_{judge}"]) for figure in figures for judge in JUDGES]
+        for zone, regions in summary["zones"].items()
+        for region, m in regions.items()
+    ]
+    ranks = [
+        (region, str(c["n"]), _text(c["critic"]), _text(c["entropy"])) for region, c in summary["correlation"].items()
+    ]
+    return "\n".join(
+        [
+            '<section id="referee">',
+            "<h2>Critic as referee</h2>",
+            "<p>Where the segmentation is wrong, is the critic unsure, and does it know better than the entropy of "
+            "the segmenter's own probabilities? The share of wrong voxels is the average precision of chance.</p>",
+            *(f"<p><strong>{escape(line)}</strong></p>" for line in summary["verdict"]),
+            _html_table(heads, body),
+            "<p>Over cases, Spearman's rank correlation with the true Dice:</p>",
+            _html_table(("region", "cases", "critic's mean confidence", "negative mean entropy"), ranks),
+            "<p>Not for diagnosis.</p>",
+            "</section>",
+        ]
+    )
+
+
+def _judge_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, spacing: Sequence[float]) -> Row:
+    row: Row = {"dice": float(2 * (p & t).sum() / (p.sum() + t.sum())) if (p | t).any() else 1.0}
+    reach = max(ZONES.values())
+    box = _box(p | t, spacing, reach)
+    p, t, wrong = p[box], t[box], p[box] != t[box]
+    entropy = (entr(q[box].clip(0, 1)) + entr(1 - q[box].clip(0, 1))).astype(np.float32)
+    doubt = {"critic": 1 - c[box], "entropy": entropy}
+    surface = p & ~ndimage.binary_erosion(p)
+    to_surface = distance_within(surface, spacing, reach=reach)
+    around = p | (to_surface <= reach)
+    zones = {
+        "boundary": to_surface <= ZONES["boundary"],
+        "neighbourhood": around | (distance_within(t, spacing, reach=reach) <= reach),
+    }
+    row |= {"mean_confidence": _mean_or_nan(1 - doubt["critic"][around]), "mean_entropy": _mean_or_nan(entropy[around])}
+    for zone, inside in zones.items():
+        answer = wrong[inside]
+        row |= {f"{zone}_voxels": int(answer.size), f"{zone}_wrong_share": _mean_or_nan(answer)}
+        for judge in JUDGES:
+            row |= {f"{zone}_{name}": value for name, value in _areas(answer, doubt[judge][inside], judge).items()}
+    return row
+
+
+def distance_within(mask: np.ndarray, spacing: Sequence[float], *, reach: float) -> np.ndarray:
+    """Gives each voxel's distance in mm to the nearest voxel of a mask, and infinity beyond `reach`."""
+    distance = np.full(mask.shape, np.inf, np.float32)
+    margins = [math.ceil(reach / size) for size in spacing]
+    labels, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    # island by island: the box of them all is often the whole brain
+    for island in ndimage.find_objects(labels):
+        box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(island, margins))
+        found = ndimage.distance_transform_edt(~mask[box], sampling=spacing)
+        distance[box] = np.minimum(distance[box], np.where(found <= reach, found, np.inf))
+    return distance
+
+
+def _box(mask: np.ndarray, spacing: Sequence[float], reach: float) -> tuple[slice, ...]:
+    if not mask.any():
+        return (slice(0, 1),) * 3
+    margin = [math.ceil(reach / size) for size in spacing]
+    start, end = generate_spatial_bounding_box(mask[None], margin=margin, allow_smaller=True)
+    return tuple(slice(s, e) for s, e in zip(start, end))
+
+
+def _areas(wrong: np.ndarray, doubt: np.ndarray, judge: str) -> dict[str, float]:
+    if wrong.all() or not wrong.any():
+        return {f"auroc_{judge}": math.nan, f"average_precision_{judge}": math.nan}
+    return {
+        f"auroc_{judge}": float(roc_auc_score(wrong, doubt)),
+        f"average_precision_{judge}": float(average_precision_score(wrong, doubt)),
+    }
+
+
+def _correlation(rows: Sequence[Row]) -> dict[str, float | int | None]:
+    known = [row for row in rows if not math.isnan(row["mean_confidence"])]
+    dice = [row["dice"] for row in known]
+    means = {"critic": [r["mean_confidence"] for r in known], "entropy": [-r["mean_entropy"] for r in known]}
+    # fewer cases have no rank correlation that says anything, and equal values none at all
+    usable = {judge: len(known) > 2 and len(set(dice)) > 1 and len(set(v)) > 1 for judge, v in means.items()}
+    ranks = {judge: float(spearmanr(v, dice).statistic) if usable[judge] else None for judge, v in means.items()}
+    return {"n": len(known)} | ranks
+
+
+def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for zone, title in ZONE_TITLES.items():
+        means = zones[zone]["all"]
+        if means["n"] == 0:
+            lines.append(f"{title}: no region with wrong and right voxels, nothing to judge")
+            continue
+        critic, entropy = means["auroc_critic"], means["auroc_entropy"]
+        word = "better than" if critic > entropy else "worse than" if critic < entropy else "as well as"
+        lines.append(
+            f"{title}, the critic finds wrong voxels {word} the entropy: AUROC {critic:.3f} against {entropy:.3f} "
+            f"(0.5 is chance; mean over N = {means['n']} cases and regions)"
+        )
+    ranks = [f"{r} {_text(c['critic'])} against {_text(c['entropy'])}" for r, c in correlation.items()]
+    return [
+        *lines,
+        "rank correlation with Dice over cases, of mean confidence against negative mean entropy "
+        f"(1 is a perfect referee, below 0 misleads): {', '.join(ranks)}",
+    ]
+
+
+def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(cells)}</tbody></table>"
+
+
+def _array(volume: torch.Tensor) -> np.ndarray:
+    return torch.as_tensor(volume).as_subclass(torch.Tensor).float().cpu().numpy()
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _mean_or_nan(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else math.nan
+
+
+def _text(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f} %"
