@@ -22,13 +22,13 @@ NOT_FOR_DIAGNOSIS = "Not for diagnosis."
 REGION_NAMES = {"TC": "Tumour core", "WT": "Whole tumour", "ET": "Enhancing tumour"}
 # the colours of the paper's Fig. 1 and 4; where regions overlap, the later one is seen
 LABEL_COLOURS = {"oedema": "#2ea043", "necrotic or\nnon-enhancing core": "#848d97", "enhancing tumour": "#ffd33d"}
-LABEL_VALUES = (2, 1, 4)  # of these, in a label map
-REGION_COLOURS = {"TC": "#848d97", "WT": "#2ea043", "ET": "#ffd33d"}
+COLOURS_BY_VALUE = dict(zip((2, 1, 4), LABEL_COLOURS.values()))  # in a label map
+REGION_COLOURS = {"TC": COLOURS_BY_VALUE[1], "WT": COLOURS_BY_VALUE[2], "ET": COLOURS_BY_VALUE[4]}
 
 
 def show_labels(axes: Axes, labels: np.ndarray) -> None:
     """Lays a plane (H, W) of a label map (0, 1, 2, 4) over what the axes show."""
-    ranks = np.select([labels == value for value in LABEL_VALUES], [1, 2, 3], 0)
+    ranks = np.select([labels == value for value in COLOURS_BY_VALUE], [1, 2, 3], 0)
     colours = ListedColormap(list(LABEL_COLOURS.values()))
     axes.imshow(np.ma.masked_equal(ranks, 0), cmap=colours, vmin=1, vmax=3, alpha=0.55, interpolation="nearest")
 

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from monai.config import NdarrayOrTensor as Array
 from monai.config import PathLike
 
-from scripts.appearance import LABEL_COLOURS, NOT_FOR_DIAGNOSIS, REGION_NAMES
+from scripts.appearance import COLOURS_BY_VALUE, LABEL_COLOURS, NOT_FOR_DIAGNOSIS, REGION_NAMES
 from scripts.files import write_whole
 from scripts.metrics import REGIONS
 from scripts.summary import Summary, describe_in_words, paper_table, summarise
@@ -120,7 +120,7 @@ def write_report(
         case_rows=_case_rows(cases, arrays),
         plots=plots,
         viewer=viewer,
-        viewer_data={"cases": [case.settings for case in viewer]},
+        viewer_data={"cases": [case.settings for case in viewer], "colours": COLOURS_BY_VALUE},
         viewed={case.settings["case"]: number for number, case in enumerate(viewer)},
         labels={name.replace("\n", " "): colour for name, colour in LABEL_COLOURS.items()},
         regions=REGION_NAMES,

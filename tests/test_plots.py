@@ -103,5 +103,6 @@ def test_slices_show_truth_beside_prediction_and_the_confidence() -> None:
     viridis = (0.208, 0.372, 0.553)
     assert where_coloured(first[:, columns[4]], viridis).sum() > 10_000
     assert where_coloured(second, viridis).sum() == 0
-    assert where_coloured(second[:, columns[2]], [GREY / 255] * 3).sum() == 0
+    # but for the word that says that there is none
+    assert where_coloured(second[:, columns[2]], [GREY / 255] * 3).sum() < 100
     assert where_coloured(second[:, columns[3]], [GREY / 255] * 3).sum() > 10_000

@@ -1,8 +1,9 @@
 // Shows the embedded cases in NiiVue: which case, modality, slices and overlays is up to the controls of the page.
 (() => {
   "use strict";
-  const { cases } = JSON.parse(document.getElementById("viewer-data").textContent);
-  const LABELS = { I: [0, 1, 2, 4], R: [0, 132, 46, 255], G: [0, 141, 160, 211], B: [0, 151, 67, 61] };
+  const { cases, colours } = JSON.parse(document.getElementById("viewer-data").textContent);
+  const channel = (at) => [0, ...Object.values(colours).map((colour) => parseInt(colour.slice(at, at + 2), 16))];
+  const LABELS = { I: [0, ...Object.keys(colours).map(Number)], R: channel(1), G: channel(3), B: channel(5) };
   const NAMES = { 0: "none", 1: "core", 2: "oedema", 4: "enhancing" };
   const MULTIPLANAR = { column: 1, row: 3 };
   const all = (selector) => [...document.querySelectorAll(selector)];
@@ -42,15 +43,23 @@
     return labels.map((label, index) => (steps.every((step) => labels[index + step] === label) ? 0 : label));
   }
 
+  // NiiVue would blend all layers anew at each volume that goes or comes; once, at the end, is enough
+  function replaceVolumes(images) {
+    nv.updateGLVolume = () => {};
+    while (nv.volumes.length) nv.removeVolume(nv.volumes.at(-1));
+    images.forEach((image) => nv.addVolume(image));
+    delete nv.updateGLVolume;
+    nv.updateGLVolume();
+  }
+
   async function showCase(number) {
     Object.assign(shown, { number, images: {}, scans: {} });
     const { volumes, focus, shape } = cases[number];
-    while (nv.volumes.length) nv.removeVolume(nv.volumes.at(-1));
     const range = { cal_min: 0, cal_max: 255, trustCalMinMax: false };
     shown.images.scan = await load(shown.modality, range);
     shown.scans[shown.modality] = shown.images.scan.img;
     if (volumes["confidence-TC"]) {
-      shown.images.confidence = await load(`confidence-${shown.region}`, { colormap: "viridis", cal_min: 1, cal_max: 100 });
+      shown.images.confidence = await load(`confidence-${shown.region}`, { colormap: "viridis", cal_min: 0, cal_max: 100 });
     }
     for (const name of ["prediction", "truth"]) {
       if (!volumes[name]) continue;
@@ -62,10 +71,10 @@
       Object.assign(shown, { filled, outline: outlined(filled, shape) });
       shown.images.truth.img = byId("viewer-outline").checked ? shown.outline : filled;
     }
-    for (const [name, image] of Object.entries(shown.images)) {
-      image.opacity = name === "scan" ? 1 : opacityOf(name);
-      nv.addVolume(image);
+    for (const name of Object.keys(shown.images)) {
+      shown.images[name].opacity = name === "scan" ? 1 : opacityOf(name);
     }
+    replaceVolumes(Object.values(shown.images));
     focus.forEach((index, axis) => moveTo(axis, index));
     draw();
     reflect();
