@@ -21,7 +21,11 @@ from scripts.errors import BundleError
 
 
 def write_whole(path: PathLike, content: bytes) -> None:
-    """Writes a file whole or not at all, and makes its folders; raises BundleError where that cannot be."""
+    """Writes a file whole or not at all, in place of an old one; its folders are made.
+
+    Raises:
+        BundleError: where it cannot be written.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,49 +11,68 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from ignite import distributed as idist
 from ignite.engine import Events
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from monai.config import NdarrayOrTensor as Array
 from monai.config import PathLike
 from monai.engines import Evaluator
-from monai.transforms.utils import generate_spatial_bounding_box
-from monai.utils import convert_to_numpy, string_list_all_gather
+from monai.utils import ensure_tuple, string_list_all_gather
 
+from scripts.cases import Item
 from scripts.errors import BundleError
-from scripts.metrics import FIGURES, REGIONS
-
-NOT_FOR_DIAGNOSIS = "Not for diagnosis."
-HEADINGS = {"dice": "Dice", "hd95": "HD95 (mm)", "sensitivity": "sensitivity", "specificity": "specificity"}
-PANELS = ("T1", "T1ce", "T2", "FLAIR", "truth on FLAIR", "prediction on FLAIR", "critic's confidence")
-# the colours of the paper's Fig. 1; where regions overlap, the later one is seen
-LABEL_COLOURS = {"oedema": "#2ea043", "necrotic or\nnon-enhancing core": "#848d97", "enhancing tumour": "#ffd33d"}
+from scripts.files import write_whole
+from scripts.page import Plot, Section, write_report
+from scripts.plots import CaseSlice, draw_box_plots, draw_slices, take_slice
+from scripts.summary import Summary, summarise, summary_json, summary_markdown
+from scripts.tables import checked, region_table, write_per_case
+from scripts.viewer import LEVELS, ViewerCase, choose_cases, pack_case
+from scripts.volumes import load_volumes
 
 
 class EvaluationReport:
-    """Handler of a MONAI evaluator: prints a table of the regions and writes `per_case.csv` when it completes.
+    """Handler of a MONAI evaluator: prints a table of the regions and writes what is to be read when it completes.
 
-    It reports the metrics that are named after a figure of `scripts.metrics.FIGURES`, with or without `mean_` before
-    it, and names the rows after the `case` of the items.
+    It reports the metrics that are named after a figure of `scripts.tables.KINDS`, with or without `mean_` before it,
+    and names the rows after the `case` of the items. `per_case.csv`, `summary.json` and `summary.md` are always
+    written; `boxplots.png`, `slices.png` and `report.html` on request, from the label maps that the evaluator saved.
 
     Args:
-        output_dir: folder of `per_case.csv`.
-        title: line above the table.
+        output_dir: folder of the files, and of `<case>_seg.nii.gz`.
+        title: line above the table, and the report's title.
+        convention: after which the metrics count.
+        html: whether to write the pictures and `report.html`.
+        viewer_cases: how many cases the pictures and the viewer show, from the worst to the best.
+        checkpoints: where the weights lie, to be named in the report.
+        sections: each makes a further section of the report from the evaluator, or None.
     """
 
-    def __init__(self, output_dir: PathLike, title: str) -> None:
-        self.path = Path(output_dir) / "per_case.csv"
+    def __init__(
+        self,
+        output_dir: PathLike,
+        title: str,
+        *,
+        convention: str = "brats2021",
+        html: bool = False,
+        viewer_cases: int = 3,
+        checkpoints: str | Sequence[str] = (),
+        sections: Sequence[Callable[[Evaluator], Section | None]] = (),
+    ) -> None:
+        if viewer_cases < 0:
+            raise BundleError(
+                f"viewer_cases: found {viewer_cases}; give 0 (no viewer), 3 (worst, median, best) or more."
+            )
+        self.output_dir = Path(output_dir)
         self.title = title
+        self.convention = convention
+        self.html = html
+        self.viewer_cases = viewer_cases
+        self.checkpoints = checkpoints
+        self.sections = sections
         self._cases: list[str] = []
 
     def attach(self, engine: Evaluator) -> None:
@@ -65,9 +84,25 @@ class EvaluationReport:
         figures = {name.removeprefix("mean_"): values for name, values in engine.state.metric_details.items()}
         # process by process, as the metrics gather their values
         cases = string_list_all_gather(self._cases)
-        if idist.get_rank() == 0:
-            write_per_case(self.path, cases, figures)
-            print(f"{self.title}\n{region_table(figures)}\n{self.path}")
+        if idist.get_rank() != 0:
+            return
+        summary = write_tables(self.output_dir, cases, figures, title=self.title, convention=self.convention)
+        print(f"{self.title}\n{region_table(figures)}\n{self.output_dir / 'per_case.csv'}")
+        if self.html:
+            items = {str(item["case"]): item for item in engine.data_loader.dataset.data}  # type: ignore[union-attr]
+            sections = [section for make in self.sections if (section := make(engine)) is not None]
+            options: dict[str, Any] = {"title": self.title, "convention": self.convention, "summary": summary}
+            facts = {"Weights": ", ".join(map(str, ensure_tuple(self.checkpoints)))} if self.checkpoints else {}
+            path = write_pages(
+                self.output_dir,
+                [items[case] for case in cases],
+                figures,
+                viewer_cases=self.viewer_cases,
+                facts=facts,
+                sections=sections,
+                **options,
+            )
+            print(path)
 
     def _collect(self, engine: Evaluator) -> None:
         batch = engine.state.batch
@@ -76,125 +111,69 @@ class EvaluationReport:
         self._cases += [str(item["case"]) for item in batch]
 
 
-def region_table(figures: Mapping[str, Array]) -> str:
-    """A table for the screen: mean ± SD over cases, of each region and of a case's mean over the regions.
+def write_tables(
+    output_dir: PathLike, cases: Sequence[str], figures: Mapping[str, Array], *, title: str, convention: str
+) -> Summary:
+    """Writes `per_case.csv`, `summary.json` and `summary.md` and returns the summary.
 
-    Takes (N, 3) of cases and regions by names of `scripts.metrics.FIGURES`; only these become columns. Raises
-    BundleError if there is no such figure or no case, or shapes differ.
+    Takes ids of N cases and (N, 3) by names of `scripts.tables.KINDS`. Raises BundleError as `write_per_case` does.
     """
-    arrays = _checked(figures)
-    columns = [["region", *REGIONS, "mean"]]
-    for name, values in arrays.items():
-        rows = [*values.T, values.mean(axis=1)]
-        columns.append([HEADINGS[name], *(_mean_and_sd(row, decimals=2 if name == "hd95" else 4) for row in rows)])
-    widths = [max(map(len, column)) for column in columns]
-    lines = ["   ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in zip(*columns)]
-    return "\n".join([*lines, f"mean ± SD, N = {len(rows[0])}", NOT_FOR_DIAGNOSIS])
+    folder = Path(output_dir)
+    write_per_case(folder / "per_case.csv", cases, figures)
+    summary = summarise(figures)
+    machine = summary_json(summary, title=title, convention=convention, cases=len(cases))
+    write_whole(folder / "summary.json", machine.encode())
+    write_whole(folder / "summary.md", summary_markdown(figures, summary, title=title, convention=convention).encode())
+    return summary
 
 
-def write_per_case(path: PathLike, cases: Sequence[str], figures: Mapping[str, Array]) -> None:
-    """Writes a CSV file of a line per case and region, to six significant digits, whole or not at all.
+def write_pages(
+    output_dir: PathLike,
+    items: Sequence[Item],
+    figures: Mapping[str, Array],
+    *,
+    viewer_cases: int = 3,
+    **report: Any,
+) -> Path:
+    """Writes `boxplots.png`, `slices.png` and `report.html` and returns the path of the last.
 
-    Takes the ids of N cases, and figures as `region_table` does. Raises BundleError if the two do not match, or the
-    file cannot be written; its folders are made.
-    """
-    arrays = _checked(figures)
-    count = len(next(iter(arrays.values())))
-    if count != len(cases):
-        raise BundleError(f"cases: found {len(cases)} ids for figures of {count} cases; give one id for each.")
-    rows = [[cases[c], REGIONS[r], *(f"{a[c, r]:.6g}" for a in arrays.values())] for c, r in np.ndindex(count, 3)]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([["case", "region", *arrays], *rows])
-    _write(Path(path), text.getvalue().encode())
-
-
-def draw_case(
-    path: PathLike, image: Array, truth: Array, prediction: Array, confidence: Array | None = None, *, title: str
-) -> None:
-    """Draws into a PNG file the axial slice with the largest whole tumour, true or, if none is, predicted.
+    Cases are read back from their files one at a time, so that memory holds no two of them.
 
     Args:
-        path: of the file; folders are made.
-        image: modalities (4, H, W, D) in [0, 1], axes to the right, anterior and superior, voxels square in the plane.
-        truth: binary regions (3, H, W, D).
-        prediction: binary regions (3, H, W, D).
-        confidence: the critic's (3, H, W, D) in [0, 1]; its mean over the regions is shown where the brain is.
-        title: line above the panels, such as the case's id.
+        output_dir: where the files go, and where the label maps and confidence maps of the cases are.
+        items: of the N cases, as `scripts.volumes.load_volumes` takes them.
+        figures: (N, 3) by names of `scripts.tables.KINDS`.
+        viewer_cases: how many cases to show.
+        report: further options of `scripts.page.write_report`.
 
     Raises:
-        BundleError: if shapes do not fit, the image is empty, or the file cannot be written.
+        BundleError: if a label map is missing, or as `write_report` does.
     """
-    volumes = {"image": image, "truth": truth, "prediction": prediction, "confidence": confidence}
-    arrays = {name: convert_to_numpy(volume) for name, volume in volumes.items() if volume is not None}
-    _check_volumes(arrays)
-    brain = arrays["image"].any(axis=0)
-    tumour = next(mask for mask in (arrays["truth"][1], arrays["prediction"][1], brain) if mask.any())
-    index = int((tumour > 0).sum(axis=(0, 1)).argmax())
-    (left, back, _), (right, front, _) = generate_spatial_bounding_box(brain[None], margin=4, allow_smaller=True)
-    # radiological view: anterior up, and the patient's right on the left
-    planes = {n: a[:, left:right, back:front, index].swapaxes(1, 2)[:, ::-1, ::-1] for n, a in arrays.items()}
-    figure = _draw_planes(planes)
-    figure.text(0.015, 0.955, f"{title}  ·  axial slice {index + 1} of {brain.shape[-1]}", color="w", fontsize=15)
-    figure.text(0.985, 0.955, NOT_FOR_DIAGNOSIS, color="gold", fontsize=15, ha="right")
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    _write(Path(path), png.getvalue())
+    folder = Path(output_dir)
+    boxes = draw_box_plots(figures)
+    write_whole(folder / "boxplots.png", boxes)
+    plots = [Plot("Distribution over the cases, as Fig. 3 of the paper.", boxes)]
+    slices, viewer = _look_at(folder, items, figures, viewer_cases)
+    if slices:
+        picture = draw_slices(slices)
+        write_whole(folder / "slices.png", picture)
+        caption = (
+            "The axial slice with the largest tumour of each case, as Fig. 4 of the paper. Confidence: mean of regions."
+        )
+        plots.append(Plot(caption, picture))
+    path = folder / "report.html"
+    cases = [str(item["case"]) for item in items]
+    write_report(path, cases, figures, plots=plots, viewer=viewer, **report)
+    return path
 
 
-def _draw_planes(planes: Mapping[str, np.ndarray]) -> Figure:
-    figure = Figure(figsize=(12.4, 8), dpi=120, facecolor="black")
-    panels = figure.subplots(2, 4, subplot_kw={"frame_on": False, "xticks": [], "yticks": []}).ravel()
-    figure.subplots_adjust(left=0.015, right=0.985, bottom=0.015, top=0.9, wspace=0.03, hspace=0.09)
-    views = [*planes["image"], planes["image"][3], planes["image"][3]]
-    if "confidence" in planes:
-        views.append(np.ma.masked_where(~planes["image"].any(axis=0), planes["confidence"].mean(axis=0)))
-    for axes, heading, view in zip(panels, PANELS, views):
-        shown = axes.imshow(view, cmap="viridis" if heading == PANELS[6] else "gray", vmin=0, vmax=1)
-        axes.set_title(heading, color="w", fontsize=12)
-        for x, side in ((0.04, "R"), (0.96, "L")):
-            axes.text(x, 0.95, side, transform=axes.transAxes, color="silver", ha="center", va="center")
-    for axes, regions in zip(panels[4:], (planes["truth"], planes["prediction"])):
-        core, whole, enhancing = regions > 0.5
-        labels = np.max([whole, 2 * core, 3 * enhancing], axis=0)
-        colours = ListedColormap(list(LABEL_COLOURS.values()))
-        axes.imshow(np.ma.masked_equal(labels, 0), cmap=colours, vmin=1, vmax=3, alpha=0.55, interpolation="nearest")
-    legend = panels[len(views)]
-    patches = [Patch(color=colour, label=label) for label, colour in LABEL_COLOURS.items()]
-    legend.legend(handles=patches, loc="upper left", frameon=False, labelcolor="w", fontsize=12, labelspacing=0.9)
-    if "confidence" in planes:
-        bar = figure.colorbar(shown, cax=legend.inset_axes((0.06, 0.25, 0.88, 0.05)), orientation="horizontal")
-        bar.set_label("critic's confidence\n(0 = judged predicted/false, 1 = judged true)", color="w", fontsize=9)
-        bar.ax.tick_params(colors="w")
-    return figure
-
-
-def _check_volumes(arrays: Mapping[str, np.ndarray]) -> None:
-    for name, array in arrays.items():
-        if array.ndim != 4 or array.shape != (4 if name == "image" else 3, *arrays["image"].shape[1:]):
-            raise BundleError(f"{name}: found shape {array.shape}; give image as (4, H, W, D), others as (3, H, W, D).")
-    if not arrays["image"].any():
-        raise BundleError("image: found no voxel but 0; give a scan with a brain in it.")
-
-
-def _checked(figures: Mapping[str, Array]) -> dict[str, np.ndarray]:
-    arrays = {name: convert_to_numpy(figures[name]).astype(float) for name in FIGURES if name in figures}
-    shapes = {array.shape for array in arrays.values()}
-    if len(shapes) != 1 or any(len(shape) != 2 or not shape[0] or shape[1] != len(REGIONS) for shape in shapes):
-        raise BundleError(f"figures: found {list(figures)} of shapes {sorted(shapes)}; give {FIGURES} as (cases, 3).")
-    return arrays
-
-
-def _mean_and_sd(values: np.ndarray, *, decimals: int) -> str:
-    deviation = f"{values.std(ddof=1):.{decimals}f}" if len(values) > 1 else "n/a"
-    return f"{values.mean():.{decimals}f} ± {deviation:>6}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=path.parent) as folder:
-            unfinished = Path(folder) / path.name
-            unfinished.write_bytes(content)
-            os.replace(unfinished, path)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be written ({error.strerror}); give a place that can.") from error
+def _look_at(
+    folder: Path, items: Sequence[Item], figures: Mapping[str, Array], count: int
+) -> tuple[list[CaseSlice], list[ViewerCase]]:
+    slices, viewer = [], []
+    dice = checked(figures).get("dice", np.full((len(items), 3), np.nan))
+    for number, (index, reason) in enumerate(choose_cases(dice, count)):
+        volumes = load_volumes(items[index], folder, levels=LEVELS)
+        slices.append(take_slice(volumes, title=f"{reason}  ·  {volumes.case}"))
+        viewer.append(pack_case(volumes, number=number, reason=reason, dice=list(dice[index])))
+    return slices, viewer

@@ -1,0 +1,51 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from ignite.engine import Events
+from monai.engines import Evaluator
+
+from scripts.cases import Item, find_cases
+from scripts.phantom import make_cohort
+
+
+def make_outputs(folder: Path, *, cases: int = 3, shape: tuple[int, int, int] = (40, 40, 32)) -> list[Item]:
+    """Phantoms in `folder`/cases, and what evaluating them wrote in `folder`/out: shifted truths and a confidence."""
+    items = find_cases(make_cohort(folder / "cases", cases=cases, shape=shape))
+    output_dir = folder / "out"
+    output_dir.mkdir()
+    for item in items:
+        truth = nib.Nifti1Image.from_filename(item["label"])
+        voxels = np.asarray(truth.dataobj)
+        seg = nib.Nifti1Image(np.roll(voxels, 1, axis=0), truth.affine)
+        ramp = np.linspace(0, 1, shape[2], dtype=np.float32)
+        regions = np.stack([np.broadcast_to(ramp * part, shape) for part in (1.0, 0.5, 0.01)], axis=-1)
+        nib.save(seg, output_dir / f"{item['case']}_seg.nii.gz")
+        nib.save(nib.Nifti1Image(regions, truth.affine), output_dir / f"{item['case']}_confidence.nii.gz")
+    return items
+
+
+class KnownFigures:
+    """Handler that puts figures into an evaluator's state, as the metrics do."""
+
+    def __init__(self, figures: dict[str, np.ndarray]) -> None:
+        self.figures = figures
+
+    def attach(self, engine: Evaluator) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Evaluator) -> None:
+        engine.state.metric_details = dict(self.figures)
