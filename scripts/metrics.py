@@ -23,9 +23,9 @@ from monai.data import MetaTensor
 from monai.handlers import IgniteMetricHandler
 from monai.metrics import CumulativeIterationMetric
 
-from scripts.case_figures import FIGURES, REGIONS, case_figures, figures_of
-from scripts.conventions import CONVENTIONS, RULES
 from scripts.errors import BundleError
+from scripts.figures.case_figures import FIGURES, REGIONS, case_figures, figures_of
+from scripts.figures.conventions import CONVENTIONS, RULES
 
 __all__ = [
     "CONVENTIONS",
@@ -45,7 +45,9 @@ Cases = torch.Tensor | Sequence[torch.Tensor | None]
 class BratsMetric(CumulativeIterationMetric):
     """Figures per case and region by a challenge's rules, (N, 3, F) in float64: by BraTS's, no case is ever skipped.
 
-    | convention  | rules (`scripts.conventions`)  | figures                                                        |
+    Each convention is a class of `scripts.figures.conventions`:
+
+    | convention  | rules                          | figures                                                        |
     |-------------|--------------------------------|----------------------------------------------------------------|
     | `brats2021` | `Brats2021`, as in the paper   | `dice`, `hd95`, `sensitivity`, `specificity`, `surface_dice`,  |
     |             |                                | `volume_ml`, `true_volume_ml`, `lesions`, `true_lesions`,      |

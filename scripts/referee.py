@@ -16,7 +16,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +74,8 @@ class RefereeHandler:
         if idist.get_rank() != 0:
             return
         if not rows:
+            for name in ("referee.csv", "referee.json"):  # of a former run, whose judgement this one does not share
+                (self.folder / name).unlink(missing_ok=True)
             print("critic as referee: left out, for there is no confidence (--confidence true) or no truth")
             return
         text = io.StringIO()
@@ -145,39 +146,6 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     correlation = {region: _correlation([r for r in rows if r["region"] == region]) for region in REGIONS}
     summary = {"cases": len(rows) // len(REGIONS), "zones": zones, "correlation": correlation}
     return {"note": "Not for diagnosis."} | summary | {"verdict": _verdict(zones, correlation)}
-
-
-def referee_section(folder: PathLike) -> str:
-    """Gives the HTML fragment of a folder's `referee.json`: verdict and table; empty where there is no such file."""
-    path = Path(folder) / "referee.json"
-    if not path.is_file():
-        return ""
-    summary = json.loads(path.read_text())
-    figures = {"auroc": "AUROC", "average_precision": "average precision"}
-    heads = ["zone", "region", "N", "wrong voxels", *(f"{f} {judge}" for f in figures.values() for judge in JUDGES)]
-    body = [
-        [ZONE_TITLES[zone], region, str(m["n"]), _percent(m["wrong_share"])]
-        + [_text(m[f"{figure}_{judge}"]) for figure in figures for judge in JUDGES]
-        for zone, regions in summary["zones"].items()
-        for region, m in regions.items()
-    ]
-    ranks = [
-        (region, str(c["n"]), _text(c["critic"]), _text(c["entropy"])) for region, c in summary["correlation"].items()
-    ]
-    return "\n".join(
-        [
-            '<section id="referee">',
-            "<h2>Critic as referee</h2>",
-            "<p>Where the segmentation is wrong, is the critic unsure, and does it know better than the entropy of "
-            "the segmenter's own probabilities? The share of wrong voxels is the average precision of chance.</p>",
-            *(f"<p><strong>{escape(line)}</strong></p>" for line in summary["verdict"]),
-            _html_table(heads, body),
-            "<p>Over cases, Spearman's rank correlation with the true Dice:</p>",
-            _html_table(("region", "cases", "critic's mean confidence", "negative mean entropy"), ranks),
-            "<p>Not for diagnosis.</p>",
-            "</section>",
-        ]
-    )
 
 
 def _judge_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, spacing: Sequence[float]) -> Row:
@@ -256,18 +224,12 @@ def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[s
             f"{title}, the critic finds wrong voxels {word} the entropy: AUROC {critic:.3f} against {entropy:.3f} "
             f"(0.5 is chance; mean over N = {means['n']} cases and regions)"
         )
-    ranks = [f"{r} {_text(c['critic'])} against {_text(c['entropy'])}" for r, c in correlation.items()]
+    ranks = [f"{r} {as_text(c['critic'])} against {as_text(c['entropy'])}" for r, c in correlation.items()]
     return [
         *lines,
         "rank correlation with Dice over cases, of mean confidence against negative mean entropy "
         f"(1 is a perfect referee, below 0 misleads): {', '.join(ranks)}",
     ]
-
-
-def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(cells)}</tbody></table>"
 
 
 def _array(volume: torch.Tensor) -> np.ndarray:
@@ -282,9 +244,6 @@ def _mean_or_nan(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else math.nan
 
 
-def _text(value: float | None) -> str:
+def as_text(value: float | None) -> str:
+    """Gives a figure to three decimals, `n/a` for None."""
     return "n/a" if value is None else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.1f} %"

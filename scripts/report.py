@@ -26,20 +26,21 @@ from monai.utils import ensure_tuple, string_list_all_gather
 from scripts.cases import Item
 from scripts.errors import BundleError
 from scripts.files import write_whole
-from scripts.page import Plot, Section, write_report
-from scripts.plots import CaseSlice, draw_box_plots, draw_slices, take_slice
-from scripts.summary import Summary, summarise, summary_json, summary_markdown
-from scripts.tables import checked, region_table, write_per_case
-from scripts.viewer import LEVELS, ViewerCase, choose_cases, pack_case
-from scripts.volumes import load_volumes
+from scripts.reporting.page import Plot, write_report
+from scripts.reporting.plots import CaseSlice, draw_box_plots, draw_slices, take_slice
+from scripts.reporting.sections import Section
+from scripts.reporting.summary import Summary, summarise, summary_json, summary_markdown
+from scripts.reporting.tables import checked, region_table, write_per_case
+from scripts.reporting.viewer import LEVELS, ViewerCase, choose_cases, pack_case
+from scripts.reporting.volumes import load_volumes
 
 
 class EvaluationReport:
     """Handler of a MONAI evaluator: prints a table of the regions and writes what is to be read when it completes.
 
-    It reports the metrics that are named after a figure of `scripts.tables.KINDS`, with or without `mean_` before it,
-    and names the rows after the `case` of the items. `per_case.csv`, `summary.json` and `summary.md` are always
-    written; `boxplots.png`, `slices.png` and `report.html` on request, from the label maps that the evaluator saved.
+    It reports the metrics that are named after a figure of `scripts.reporting.tables.KINDS`, with or without `mean_`
+    before it, and names the rows after the `case` of the items. `per_case.csv`, `summary.json` and `summary.md` are
+    always written; `boxplots.png`, `slices.png` and `report.html` on request, from the saved label maps.
 
     Args:
         output_dir: folder of the files, and of `<case>_seg.nii.gz`.
@@ -48,7 +49,7 @@ class EvaluationReport:
         html: whether to write the pictures and `report.html`.
         viewer_cases: how many cases the pictures and the viewer show, from the worst to the best.
         checkpoints: where the weights lie, to be named in the report.
-        sections: each makes a further section of the report from the evaluator, or None.
+        sections: each makes a further section of the report, or None where there is nothing to say.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class EvaluationReport:
         html: bool = False,
         viewer_cases: int = 3,
         checkpoints: str | Sequence[str] = (),
-        sections: Sequence[Callable[[Evaluator], Section | None]] = (),
+        sections: Sequence[Callable[[], Section | None]] = (),
     ) -> None:
         if viewer_cases < 0:
             raise BundleError(
@@ -90,7 +91,7 @@ class EvaluationReport:
         print(f"{self.title}\n{region_table(figures)}\n{self.output_dir / 'per_case.csv'}")
         if self.html:
             items = {str(item["case"]): item for item in engine.data_loader.dataset.data}  # type: ignore[union-attr]
-            sections = [section for make in self.sections if (section := make(engine)) is not None]
+            sections = [section for make in self.sections if (section := make()) is not None]
             options: dict[str, Any] = {"title": self.title, "convention": self.convention, "summary": summary}
             facts = {"Weights": ", ".join(map(str, ensure_tuple(self.checkpoints)))} if self.checkpoints else {}
             path = write_pages(
@@ -116,7 +117,7 @@ def write_tables(
 ) -> Summary:
     """Writes `per_case.csv`, `summary.json` and `summary.md` and returns the summary.
 
-    Takes ids of N cases and (N, 3) by names of `scripts.tables.KINDS`. Raises BundleError as `write_per_case` does.
+    Takes ids of N cases and (N, 3) by names of `scripts.reporting.tables.KINDS`; raises as `write_per_case` does.
     """
     folder = Path(output_dir)
     write_per_case(folder / "per_case.csv", cases, figures)
@@ -141,10 +142,10 @@ def write_pages(
 
     Args:
         output_dir: where the files go, and where the label maps and confidence maps of the cases are.
-        items: of the N cases, as `scripts.volumes.load_volumes` takes them.
-        figures: (N, 3) by names of `scripts.tables.KINDS`.
+        items: of the N cases, as `scripts.reporting.volumes.load_volumes` takes them.
+        figures: (N, 3) by names of `scripts.reporting.tables.KINDS`.
         viewer_cases: how many cases to show.
-        report: further options of `scripts.page.write_report`.
+        report: further options of `scripts.reporting.page.write_report`.
 
     Raises:
         BundleError: if a label map is missing, or as `write_report` does.

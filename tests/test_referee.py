@@ -28,7 +28,8 @@ from monai.data import MetaTensor
 from monai.engines import Evaluator
 
 from scripts.metrics import REGIONS
-from scripts.referee import RefereeHandler, distance_within, judge_case, referee_section, summarise
+from scripts.referee import RefereeHandler, distance_within, judge_case, summarise
+from scripts.reporting.referee_section import referee_section
 
 SHAPE = (14, 12, 10)
 SPACING = (1.0, 2.0, 3.0)
@@ -240,16 +241,18 @@ def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pyt
     assert all(line in printed for line in summary["verdict"])
     assert "Not for diagnosis." in printed
     section = referee_section(tmp_path)
-    assert "Not for diagnosis." in section
-    assert section.count("<tr>") == 1 + 8 + 1 + 3
-    assert "the critic finds wrong voxels" in section
+    assert section is not None
+    assert "Not for diagnosis." in section.html
+    assert section.html.count("<tr>") == 1 + 8 + 1 + 3
+    assert "the critic finds wrong voxels" in section.html
 
 
 @pytest.mark.parametrize("without", ["confidence", "label"])
 def test_without_confidence_or_truth_it_says_that_it_is_left_out(
     without: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "referee.json").write_text("{}")  # of a former run
     run_handler(tmp_path, without=without)
     assert "left out" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
-    assert referee_section(tmp_path) == ""
+    assert referee_section(tmp_path) is None

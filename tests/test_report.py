@@ -21,13 +21,13 @@ import pytest
 import torch
 from matplotlib.image import imread
 from monai.data import DataLoader, Dataset
-from monai.engines import Evaluator, SupervisedEvaluator
+from monai.engines import SupervisedEvaluator
 
 from scripts.cases import Item
 from scripts.errors import BundleError
-from scripts.page import Section
 from scripts.report import EvaluationReport
-from scripts.tables import region_table
+from scripts.reporting.page import Section
+from scripts.reporting.tables import region_table
 from tests.outputs import KnownFigures, make_outputs
 
 NAN = float("nan")
@@ -91,14 +91,11 @@ def test_pages_are_made_from_the_files_of_the_worst_median_and_best_case(
     items = make_outputs(tmp_path)
     output_dir = tmp_path / "out"
 
-    def section(engine: Evaluator) -> Section:
-        return Section("Extra", f"<p>of {len(engine.state.metric_details)} figures</p>")
-
-    sections = [section, lambda engine: None]
+    sections = [lambda: Section("Extra", "<p>more to say</p>"), lambda: None]
     evaluate(items, EvaluationReport(output_dir, "t", html=True, checkpoints="models/model.pt", sections=sections))
     page = (output_dir / "report.html").read_text()
     assert capsys.readouterr().out.endswith(f"{output_dir / 'report.html'}\n")
-    assert "<p>of 5 figures</p>" in page
+    assert "<p>more to say</p>" in page
     assert "models/model.pt" in page
     worst, median, best = (page.index(f'"reason": "{reason}"') for reason in ("worst", "median", "best"))
     assert page.rindex('"case": "phantom_001"', 0, worst) < worst < median < best

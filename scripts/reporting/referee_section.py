@@ -1,0 +1,57 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+
+from monai.config import PathLike
+
+from scripts.referee import JUDGES, ZONE_TITLES, as_text
+from scripts.reporting.sections import Section, html_table
+
+
+def referee_section(folder: PathLike) -> Section | None:
+    """Gives the report's section of a folder's `referee.json`: verdict and tables; None where there is no such file."""
+    path = Path(folder) / "referee.json"
+    if not path.is_file():
+        return None
+    summary = json.loads(path.read_text())
+    figures = {"auroc": "AUROC", "average_precision": "average precision"}
+    heads = ["zone", "region", "N", "wrong voxels", *(f"{f} {judge}" for f in figures.values() for judge in JUDGES)]
+    body = [
+        [ZONE_TITLES[zone], region, str(m["n"]), _percent(m["wrong_share"])]
+        + [as_text(m[f"{figure}_{judge}"]) for figure in figures for judge in JUDGES]
+        for zone, regions in summary["zones"].items()
+        for region, m in regions.items()
+    ]
+    ranks = [
+        (region, str(c["n"]), as_text(c["critic"]), as_text(c["entropy"]))
+        for region, c in summary["correlation"].items()
+    ]
+    html = "\n".join(
+        [
+            "<p>Where the segmentation is wrong, is the critic unsure, and does it know better than the entropy of "
+            "the segmenter's own probabilities? The share of wrong voxels is the average precision of chance.</p>",
+            *(f"<p><strong>{escape(line)}</strong></p>" for line in summary["verdict"]),
+            html_table(heads, body),
+            "<p>Over cases, Spearman's rank correlation with the true Dice:</p>",
+            html_table(("region", "cases", "critic's mean confidence", "negative mean entropy"), ranks),
+            "<p>Not for diagnosis.</p>",
+        ]
+    )
+    return Section("Critic as referee", html)
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f} %"
