@@ -89,10 +89,11 @@ class RefereeHandler:
 
     def _judge(self, engine: Evaluator) -> None:
         for item, output in zip(engine.state.batch, engine.state.output):
-            if all(name in output for name in ("regions", "label", "probabilities", "confidence")):
+            names = ("regions", "label", "probabilities", "confidence")
+            if all(output.get(name) is not None for name in names):
                 label = output["label"]
                 spacing = label.pixdim.tolist() if isinstance(label, MetaTensor) else (1.0, 1.0, 1.0)
-                maps = (_array(output[name]) for name in ("regions", "label", "probabilities", "confidence"))
+                maps = (_array(output[name]) for name in names)
                 self._rows += [{"case": str(item["case"])} | row for row in judge_case(*maps, spacing=spacing)]
 
 

@@ -12,10 +12,13 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 import os
 import shutil
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +172,41 @@ def test_evaluating_writes_every_figure_of_the_held_out_cases(places: dict[str, 
         dice = 2 * (p & t).sum() / (p.sum() + t.sum()) if p.any() or t.any() else 1.0
         assert float(row["dice"]) == pytest.approx(dice, abs=1e-5)
         assert float(row["hd95"]) >= 0
-    assert "Not for diagnosis" in result.stdout
+        voxel = math.prod(load(cohort / row["case"] / f"{row['case']}_seg.nii.gz").header.get_zooms())
+        assert float(row["true_volume_ml"]) == pytest.approx(t.sum() * voxel / 1000, rel=1e-5)
+    for words in ("Not for diagnosis", "report.html", "the critic finds wrong voxels"):
+        assert words in result.stdout
+    page = (output_dir / "report.html").read_text()
+    for words in ("Critic as referee", f'"case": "{held_out[0]}"', "BraTS 2021"):
+        assert words in page
+    assert {path.name for path in output_dir.glob("*.*")} > {
+        "summary.json",
+        "summary.md",
+        "boxplots.png",
+        "referee.csv",
+    }
+
+
+def test_a_case_without_truth_is_segmented_and_its_figures_are_left_out(
+    places: dict[str, object], cohort: Path, tmp_path: Path
+) -> None:
+    dataset = tmp_path / "cases"
+    for case in ("phantom_000", "phantom_001"):
+        shutil.copytree(cohort / case, dataset / case)
+    (dataset / "phantom_001" / "phantom_001_seg.nii.gz").unlink()
+    knobs = places | {"dataset_dir": dataset, "split": "all", "convention": "brats2023"}
+    result = run_bundle("evaluating", EVALUATE, **knobs)
+    assert result.returncode == 0, result.stderr
+    output_dir = Path(str(places["output_dir"]))
+    with open(output_dir / "per_case.csv") as file:
+        known, unknown = (list(rows) for _, rows in groupby(csv.DictReader(file), key=lambda row: row["case"]))
+    assert all(row["dice"] and row["lesion_dice"] for row in known)
+    assert not any(row["dice"] or row["lesion_dice"] or row["true_volume_ml"] for row in unknown)
+    assert all(row["volume_ml"] for row in unknown)
+    assert "left out" in result.stdout
+    summary = json.loads((output_dir / "summary.json").read_text())
+    assert summary["cases"] == 2
+    assert (output_dir / "phantom_001_seg.nii.gz").is_file()
 
 
 def test_inferring_writes_label_maps_in_the_geometry_of_the_input(places: dict[str, object], cohort: Path) -> None:
