@@ -59,16 +59,19 @@ KINDS = {
     "true_volume_ml": Kind("Volume, true", "ml", 2, averaged=False),
     "calibration_error": Kind("Calibration error"),
 }
-PAPERS = ("dice", "hd95", "sensitivity", "specificity")  # the figures of the paper's tables; wider ones fit no terminal
+# what fits a terminal: the figures of the paper's tables, and those of BraTS 2023
+PAPERS = ("dice", "hd95", "sensitivity", "specificity")
+LESION_WISE = ("lesion_dice", "lesion_hd95", "dice", "hd95")
 
 
 def region_table(figures: Mapping[str, Array]) -> str:
     """A table for the screen: mean ± SD over cases, of each region and of a case's mean over the regions.
 
-    Takes (N, 3) of cases and regions by names of `PAPERS`; other figures are passed by. NaN is left out of the means,
-    and a line says of how many cases. Raises BundleError if there is no such figure or no case, or shapes differ.
+    Takes (N, 3) of cases and regions by names of `KINDS` and shows those of `LESION_WISE` where they are among them, or
+    else of `PAPERS`. NaN is left out of the means, and a line says of how many cases. Raises BundleError if there is no
+    such figure or no case, or shapes differ.
     """
-    arrays = checked(figures, names=PAPERS)
+    arrays = checked(figures, names=LESION_WISE if "lesion_dice" in figures else PAPERS)
     columns = [["region", *REGIONS, "mean"]]
     for name, values in arrays.items():
         rows = [*values.T, case_means(values)]

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,13 @@ def test_table_has_mean_and_deviation_of_each_region_for_the_figures_given() -> 
         "mean ± SD, N = 2",
         "Not for diagnosis.",
     ]
+
+
+def test_table_of_brats_2023_is_of_lesions_and_of_whole_regions() -> None:
+    figures = FIGURES_OF_TWO | {"lesion_hd95": torch.full((2, 3), 374.0), "lesion_dice": torch.full((2, 3), 0.25)}
+    heading, first, *_ = region_table(figures | {"sensitivity": torch.zeros(2, 3)}).splitlines()
+    assert re.split(r"\s{3,}", heading) == ["region", "Lesion-wise Dice", "Lesion-wise HD95 (mm)", "Dice", "HD95 (mm)"]
+    assert [first.split()[i] for i in (1, 4, 7, 10)] == ["0.2500", "374.00", "0.8000", "2.00"]
 
 
 def test_table_of_one_case_has_no_deviation() -> None:
