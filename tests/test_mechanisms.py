@@ -21,6 +21,7 @@ import pytest
 
 BUNDLE = Path(__file__).parents[1]
 STEP, VAT, LOSSES = "scripts/engine_step.py", "scripts/vat.py", "scripts/losses.py"
+CONVENTIONS, SURFACES = "scripts/figures/conventions.py", "scripts/figures/surfaces.py"
 
 # each mechanism that the method stands on: where it is, how it is cut, and the tests that must then fail
 CUTS = {
@@ -113,6 +114,30 @@ CUTS = {
         "torch.Generator().manual_seed(self.seed + engine.state.iteration)",
         "torch.Generator().manual_seed(id(engine))",
         "test_engine_step.py::test_a_seeded_run_repeats_bit_for_bit",
+    ),
+    "a missed region has the worst HD95": (
+        CONVENTIONS,
+        "return self.worst_hd95 if self.predicted or self.actual else 0.0",
+        "return 0.0",
+        "figures/test_conventions.py",
+    ),
+    "a region in neither mask is a hit": (
+        CONVENTIONS,
+        "return part / whole if whole else 1.0",
+        "return part / whole if whole else math.nan",
+        "figures/test_conventions.py",
+    ),
+    "distances are in mm": (
+        SURFACES,
+        "np.argwhere(_surface(mask)) * np.asarray(spacing, dtype=float)",
+        "np.argwhere(_surface(mask))",
+        "figures/test_surfaces.py",
+    ),
+    "lesions are dilated three times": (
+        "scripts/figures/lesions.py",
+        "DILATIONS = 3",
+        "DILATIONS = 2",
+        "figures/test_lesions.py",
     ),
 }
 
