@@ -67,6 +67,31 @@ class BestWeightsHandler:
         self.kept_previous = engine.state.best_metric_epoch != -1
 
 
+class RestartBestHandler:
+    """Handler of the trainer: forgets the best metric until an iteration, that at which the adversaries begin.
+
+    So the best weights are never those of before, with a critic that has learnt nothing, and until then the weights of
+    the last validation are kept.
+
+    Args:
+        validator: which knows the best metric.
+        until: the iteration.
+    """
+
+    def __init__(self, validator: Evaluator, *, until: int) -> None:
+        self.validator = validator
+        self.until = until
+
+    def attach(self, engine: AdversarialTrainer) -> None:
+        """Hooks the handler before each epoch."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: AdversarialTrainer) -> None:
+        """Forgets the best metric if the adversaries have not begun."""
+        if engine.state.iteration <= self.until:
+            self.validator.state.best_metric = -1  # MONAI's own start, below every mean Dice
+
+
 class RunState:
     """What a resumed run needs beside networks, optimisers and schedulers, as a state dict that loads `weights_only`.
 

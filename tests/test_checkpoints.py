@@ -26,7 +26,7 @@ from monai.transforms import Compose, RandFlipd, RandSpatialCropd, SpatialPadd, 
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
-from scripts.checkpoints import BestWeightsHandler, RunState, load_copies, load_weights
+from scripts.checkpoints import BestWeightsHandler, RestartBestHandler, RunState, load_copies, load_weights
 from scripts.errors import BundleError
 from scripts.handlers import EpochSeedHandler
 from scripts.networks import VolumetricCritic
@@ -36,6 +36,7 @@ from tests.builders import (
     make_cases,
     make_critic,
     make_evaluator,
+    make_loader,
     make_reciprocal_trainer,
     make_segmenter,
     make_voxelwise_segmenter,
@@ -59,6 +60,26 @@ def test_the_best_weights_are_kept_and_the_file_that_was_there(tmp_path: Path) -
     assert torch.load(tmp_path / "critic.pt", weights_only=True)["3.conv.bias"].tolist() == [2, 2, 2]
     assert torch.load(tmp_path / "model.previous.pt", weights_only=True)["bias"].tolist() == [7, 7, 7]
     assert {path.name for path in tmp_path.iterdir()} == {"model.pt", "model.previous.pt", "critic.pt"}
+
+
+def test_the_best_weights_are_none_of_before_the_adversaries(tmp_path: Path) -> None:
+    judged = make_voxelwise_segmenter()
+    torch.save(make_voxelwise_segmenter(bias=7.0).state_dict(), tmp_path / "model.pt")
+    evaluator = make_evaluator(judged, handlers=[BestWeightsHandler(str(tmp_path), networks={"model": judged})])
+    trainer = make_reciprocal_trainer(make_segmenter(), make_critic(), epochs=5)
+    RestartBestHandler(evaluator, until=2 * len(make_loader())).attach(trainer)
+    kept = []
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def validate() -> None:
+        # the tumour, thrice the whole volume, and the tumour again
+        nn.init.constant_(judged.get_parameter("bias"), [-5.0, 10.0, 11.0, 12.0, -4.0][trainer.state.epoch - 1])
+        evaluator.run(trainer.state.epoch)
+        kept.append(torch.load(tmp_path / "model.pt", weights_only=True)["bias"][0].item())
+
+    trainer.run()
+    assert kept == [-5, 10, 11, 11, -4]
+    assert torch.load(tmp_path / "model.previous.pt", weights_only=True)["bias"].tolist() == [7, 7, 7]
 
 
 def train(folder: Path, *, epochs: int, seed: int, resume: Path | None = None) -> list[tuple[float, ...]]:
