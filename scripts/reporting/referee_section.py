@@ -20,6 +20,8 @@ from monai.config import PathLike
 from scripts.referee import JUDGES, ZONE_TITLES, as_text
 from scripts.reporting.sections import Section, html_table
 
+FIGURES = {"auroc": "AUROC", "average_precision": "average precision"}
+
 
 def referee_section(folder: PathLike) -> Section | None:
     """Gives the report's section of a folder's `referee.json`: verdict and tables; None where there is no such file."""
@@ -27,14 +29,16 @@ def referee_section(folder: PathLike) -> Section | None:
     if not path.is_file():
         return None
     summary = json.loads(path.read_text())
-    figures = {"auroc": "AUROC", "average_precision": "average precision"}
-    heads = ["zone", "region", "N", "wrong voxels", *(f"{f} {judge}" for f in figures.values() for judge in JUDGES)]
-    body = [
-        [ZONE_TITLES[zone], region, str(m["n"]), _percent(m["wrong_share"])]
-        + [as_text(m[f"{figure}_{judge}"]) for figure in figures for judge in JUDGES]
-        for zone, regions in summary["zones"].items()
-        for region, m in regions.items()
-    ]
+    heads = ["region", "N", "wrong voxels", *(f"{name}, {judge}" for name in FIGURES.values() for judge in JUDGES)]
+    tables = []
+    for zone, regions in summary["zones"].items():
+        rows = [
+            [region, str(found["n"]), _percent(found["wrong_share"])]
+            + [as_text(found[f"{figure}_{judge}"]) for figure in FIGURES for judge in JUDGES]
+            for region, found in regions.items()
+        ]
+        title = ZONE_TITLES[zone]
+        tables += [f"<h3>{title[0].upper()}{title[1:]}</h3>", html_table(heads, rows)]
     ranks = [
         (region, str(c["n"]), as_text(c["critic"]), as_text(c["entropy"]))
         for region, c in summary["correlation"].items()
@@ -43,9 +47,11 @@ def referee_section(folder: PathLike) -> Section | None:
         [
             "<p>Where the segmentation is wrong, is the critic unsure, and does it know better than the entropy of "
             "the segmenter's own probabilities? The share of wrong voxels is the average precision of chance.</p>",
-            *(f"<p><strong>{escape(line)}</strong></p>" for line in summary["verdict"]),
-            html_table(heads, body),
-            "<p>Over cases, Spearman's rank correlation with the true Dice:</p>",
+            "<ul>",
+            *(f"<li>{escape(line[0].upper() + line[1:])}</li>" for line in summary["verdict"]),
+            "</ul>",
+            *tables,
+            "<h3>Over cases: Spearman's rank correlation with the true Dice</h3>",
             html_table(("region", "cases", "critic's mean confidence", "negative mean entropy"), ranks),
             "<p>Not for diagnosis.</p>",
         ]
