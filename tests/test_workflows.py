@@ -145,7 +145,8 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(
     trained: tuple[Path, str], places: dict[str, object], tmp_path: Path
 ) -> None:
     folder, _ = trained
-    places |= {"ckpt_dir": tmp_path / "models", "critic_start": 1, "critic_ramp": 2, "epochs": 2, "val_interval": 1}
+    places |= {"ckpt_dir": tmp_path / "models", "vat_start": 0, "critic_start": 1, "critic_ramp": 2}
+    places |= {"epochs": 2, "val_interval": 1}
     result = run_bundle("training", TRAIN, resume=folder / "state_checkpoint_epoch=1.pt", **places)
     assert result.returncode == 0, result.stderr
     ended, expected = (
