@@ -24,6 +24,7 @@ from monai.transforms import LoadImage, MapTransform, Randomizable, Randomizable
 from monai.utils import ImageMetaKey
 from torch import nn
 
+from scripts.cases import find_cases
 from scripts.errors import BundleError
 
 # values of (necrotic and non-enhancing core, oedema, enhancing tumour) in the label maps of each layout
@@ -35,23 +36,29 @@ MSD_CHANNELS = (1, 2, 3, 0)
 class LoadScansd(MapTransform):
     """Loads a case's modalities as one image (4, H, W, D) in the order T1, T1ce, T2, FLAIR.
 
-    The item holds four files (any format of NiBabel or ITK), four folders of DICOM series, or one 4D file in the
-    channel order of the Medical Segmentation Decathlon. The case's id, where the item has one, names the output files.
+    The item holds four files (any format of NiBabel or ITK), four folders of DICOM series, the folder of one case, or
+    one 4D file. The channels of a 4D file are in the house order, unless the item's layout is `msd`: then they are in
+    that of the Medical Segmentation Decathlon. The case's id, where the item has one, names the output files.
+
+    Args:
+        keys: of the images.
+        layout_key: of the item's layout, which an item may lack.
 
     Raises:
-        BundleError: when the files do not make up four modalities of one shape.
+        BundleError: when the files do not make up four modalities of one shape, or a folder is not of one case.
     """
 
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, layout_key: str = "layout", allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.layout_key = layout_key
         self.load = LoadImage(image_only=True, ensure_channel_first=True)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
             source = item[key]
-            image = self._load(source)
-            if not isinstance(source, (list, tuple)):
+            image = self._load(_modalities_in(source) if _is_folder(source) else source)
+            if not isinstance(source, (list, tuple)) and item.get(self.layout_key) == "msd":
                 image = cast(MetaTensor, image[list(MSD_CHANNELS)])
             image.meta[ImageMetaKey.FILENAME_OR_OBJ] = _named_after_case(item, image)
             item[key] = image
@@ -217,6 +224,20 @@ class CriticConfidenced(MapTransform):
             with torch.no_grad():
                 item[self.output_key] = self.critic(item[key][None])[0].sigmoid()
         return item
+
+
+def _is_folder(source: str | Sequence[str]) -> bool:
+    return isinstance(source, (str, os.PathLike)) and os.path.isdir(source)
+
+
+def _modalities_in(folder: str) -> list[str]:
+    items = find_cases(os.fspath(folder), labels=False)
+    if len(items) > 1:
+        names = ", ".join(item["case"] for item in items[:3])
+        raise BundleError(f"{folder}: holds {len(items)} cases ({names} ...); name the folder of one.")
+    if "fault" in items[0]:
+        raise BundleError(items[0]["fault"])
+    return items[0]["image"]
 
 
 def _named_after_case(item: Mapping[Hashable, Any], image: MetaTensor) -> str:
