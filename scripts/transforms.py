@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import LoadImage, MapTransform, Randomizable, RandomizableTransform
+from monai.transforms import LoadImage, MapTransform, Randomizable, RandomizableTransform, Spacingd
 from monai.utils import ImageMetaKey
 from torch import nn
 
@@ -95,6 +95,13 @@ class BratsLabeld(MapTransform):
                 label[item[key] == found] = wanted
             item[key] = label
         return item
+
+
+class IsolatedSpacingd(Spacingd):
+    """MONAI's `Spacingd`, shown its own keys alone: it takes any item `<key>_*`, as MONAI Label's path, for metadata."""
+
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
+        return dict(data) | super().__call__({key: data[key] for key in self.key_iterator(dict(data))}, lazy)
 
 
 class ScaleBrainIntensityd(MapTransform):

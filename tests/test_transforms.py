@@ -33,6 +33,7 @@ from scripts.transforms import (
     BratsLabeld,
     CriticConfidenced,
     EachModalityd,
+    IsolatedSpacingd,
     LoadScansd,
     RandFieldOfViewd,
     ScaleBrainIntensityd,
@@ -152,6 +153,18 @@ def test_the_brain_is_scaled_between_its_own_percentiles(scans: np.ndarray) -> N
             assert scaled.max() == 1
         assert (scaled[scan == 0] == 0).all()
         assert scaled.min() == 0
+
+
+def test_spacing_leaves_a_path_beside_the_image_alone(case: dict[Hashable, Any]) -> None:
+    # MONAI Label adds `image_path`, for whose `update` MONAI's own transform asks
+    loaded = LoadScansd("image")(case) | {"image_path": case["image"][0]}
+    with pytest.raises(AttributeError):
+        Spacingd("image", pixdim=(4, 4, 4))(loaded)
+    spacing = IsolatedSpacingd("image", pixdim=(4, 4, 4))
+    item = spacing(loaded)
+    assert item["image_path"] == case["image"][0]
+    torch.testing.assert_close(item["image"], Spacingd("image", pixdim=(4, 4, 4))({"image": loaded["image"]})["image"])
+    assert spacing.inverse(item)["image"].shape == loaded["image"].shape
 
 
 @pytest.mark.parametrize(("pixdim", "tolerance"), [((2.0, 2.0, 3.0), 1e-5), ((1.5, 1.5, 1.5), 0.05)])
