@@ -21,10 +21,10 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import LoadImage, MapTransform, Randomizable, RandomizableTransform, Spacingd
-from monai.utils import ImageMetaKey
+from monai.utils import ImageMetaKey, ensure_tuple
 from torch import nn
 
-from scripts.cases import find_cases
+from scripts.cases import find_cases, parse_path
 from scripts.errors import BundleError
 
 # values of (necrotic and non-enhancing core, oedema, enhancing tumour) in the label maps of each layout
@@ -38,7 +38,8 @@ class LoadScansd(MapTransform):
 
     The item holds four files (any format of NiBabel or ITK), four folders of DICOM series, the folder of one case, or
     one 4D file. The channels of a 4D file are in the house order, unless the item's layout is `msd`: then they are in
-    that of the Medical Segmentation Decathlon. The case's id, where the item has one, names the output files.
+    that of the Medical Segmentation Decathlon. The case's id names the output files; an item that has none gets `case`
+    as the names of folder or files tell it.
 
     Args:
         keys: of the images.
@@ -57,10 +58,12 @@ class LoadScansd(MapTransform):
         item = dict(data)
         for key in self.key_iterator(item):
             source = item[key]
+            item.setdefault("case", _case_of(source))
             image = self._load(_modalities_in(source) if _is_folder(source) else source)
             if not isinstance(source, (list, tuple)) and item.get(self.layout_key) == "msd":
                 image = cast(MetaTensor, image[list(MSD_CHANNELS)])
-            image.meta[ImageMetaKey.FILENAME_OR_OBJ] = _named_after_case(item, image)
+            place = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ]))
+            image.meta[ImageMetaKey.FILENAME_OR_OBJ] = os.fspath(place.with_name(f"{item['case']}.nii.gz"))
             item[key] = image
         return item
 
@@ -98,7 +101,7 @@ class BratsLabeld(MapTransform):
 
 
 class IsolatedSpacingd(Spacingd):
-    """MONAI's `Spacingd`, shown its own keys alone: it takes any item `<key>_*`, as MONAI Label's path, for metadata."""
+    """MONAI's `Spacingd`, shown its own keys alone: it takes any `<key>_*`, as MONAI Label's path, for metadata."""
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         return dict(data) | super().__call__({key: data[key] for key in self.key_iterator(dict(data))}, lazy)
@@ -247,6 +250,6 @@ def _modalities_in(folder: str) -> list[str]:
     return items[0]["image"]
 
 
-def _named_after_case(item: Mapping[Hashable, Any], image: MetaTensor) -> str:
-    source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
-    return os.fspath(Path(source).with_name(f"{item['case']}.nii.gz")) if "case" in item else source
+def _case_of(source: str | Sequence[str]) -> str:
+    first = os.path.abspath(ensure_tuple(source)[0])
+    return os.path.basename(first) if _is_folder(source) else parse_path(first)[0]

@@ -81,7 +81,7 @@ def test_four_files_or_dicom_folders_become_one_image(suffix: str, scans: np.nda
 
 @pytest.mark.parametrize(("item", "order"), [({"layout": "msd"}, (3, 0, 1, 2)), ({}, (0, 1, 2, 3))])
 def test_a_file_of_four_channels_comes_in_the_house_order(
-    item: dict[str, str], order: tuple[int, ...], scans: np.ndarray, tmp_path: Path
+    item: dict[Hashable, Any], order: tuple[int, ...], scans: np.ndarray, tmp_path: Path
 ) -> None:
     path = save(tmp_path / "BRATS_001.nii.gz", scans[list(order)].transpose(1, 2, 3, 0), AFFINE)
     image = LoadScansd("image")(item | {"image": path})["image"]
@@ -90,13 +90,13 @@ def test_a_file_of_four_channels_comes_in_the_house_order(
 
 
 @pytest.mark.parametrize("names", [MODALITIES, ("t1n", "t1c", "t2w", "t2f")])
-def test_the_folder_of_a_case_is_its_four_modalities(
-    names: tuple[str, ...], scans: np.ndarray, tmp_path: Path
-) -> None:
+def test_the_folder_of_a_case_is_its_four_modalities(names: tuple[str, ...], scans: np.ndarray, tmp_path: Path) -> None:
     for name, scan in zip(names, scans):
         save(tmp_path / "case" / f"BraTS-{name}.nii.gz", scan, AFFINE)
     save(tmp_path / "case" / "BraTS-seg.nii.gz", np.ones(SHAPE, np.uint8), AFFINE)
-    image = LoadScansd("image")({"image": str(tmp_path / "case")})["image"]
+    item = LoadScansd("image")({"image": str(tmp_path / "case")})
+    image = item["image"]
+    assert (item["case"], Path(image.meta["filename_or_obj"]).name) == ("case", "case.nii.gz")
     np.testing.assert_array_equal(image, scans)
     np.testing.assert_allclose(image.affine, AFFINE)
 
