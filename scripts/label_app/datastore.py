@@ -117,7 +117,8 @@ class CaseDatastore(Datastore):
                 raise BundleError(f"tag {label_tag}: labels cannot be saved under it; {FINAL} is usual")
             segments = info.get("label_info")
             numbers = {int(segment["idx"]): str(segment["name"]) for segment in segments} if segments else None
-            labels, affine = to_labels(label_filename, item, numbers=numbers)
+            reference = to_view(item, "t1", cache_dir=self.cache_dir)
+            labels, affine = to_labels(label_filename, reference, numbers=numbers)
             self._save(item["case"], label_tag, labels, affine, info)
         return item["case"]
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from scripts.label_app.scoring import ByConfidence, CriticScoring  # noqa: E402
 
 
 class BratsReview(MONAILabelApp):
-    """Review of BraTS cases, led by the critic; the conf `view`, one of `volumes.VIEWS`, is what clients see of them."""
+    """Review of BraTS cases, led by the critic; the conf `view`, one of `volumes.VIEWS`, is what clients see."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.bundle = conf.get("bundle", str(BUNDLE))
@@ -53,8 +55,8 @@ class BratsReview(MONAILabelApp):
         return {"critic": CriticScoring(self._infers["confidence"])}
 
     def init_strategies(self) -> dict[str, Any]:
-        """Offers what to review next."""
-        return {"least confident": ByConfidence(), "most confident": ByConfidence(most=True), "random": Random()}
+        """Offers what to review next; the names are without spaces, for MONAI Label's client garbles those."""
+        return {"least_confident": ByConfidence(), "most_confident": ByConfidence(most=True), "random": Random()}
 
     def infer(self, request: dict[str, Any], datastore: CaseDatastore | None = None) -> dict[str, Any]:
         """Segments a case of the datastore, or an uploaded 4D file; saves the label where the request asks for it."""
@@ -63,19 +65,29 @@ class BratsReview(MONAILabelApp):
         case = None if _is_upload(image) else self.datastore().item(image)
         if case:
             asked |= {name: case[name] for name in ("case", "layout", "image")}
-        try:
-            with http_errors():
-                result = super().infer(asked, datastore)
-        except MONAILabelException as error:
-            raise HTTPException(404, error.msg) from error
+        with _known_name(), http_errors():
+            result = super().infer(asked, datastore)
         if case and request.get("save_label"):
             tag = request.get("label_tag", "original")
             self.datastore().save_label(case["case"], result["file"], tag, {"params": result["params"]})
         return result
 
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Picks the case to review next, by the strategy of a request."""
+        with _known_name():
+            return super().next_sample(request)
+
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """Scores in the background, in a process of its own, where there is anything to score."""
         return super().async_scoring(method, params) if self._scoring_methods["critic"].pending(self._datastore) else {}
+
+
+@contextmanager
+def _known_name() -> Iterator[None]:
+    try:
+        yield
+    except MONAILabelException as error:  # of a model or strategy that is not there
+        raise HTTPException(404, error.msg) from error
 
 
 def _is_upload(image: str) -> bool:

@@ -18,6 +18,7 @@ from fastapi import HTTPException
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from scripts.cases import hash_item
 from scripts.errors import BundleError
 from scripts.label_app.confidence import score
 from scripts.label_app.datastore import CaseDatastore
@@ -30,7 +31,7 @@ SCORES = {"confidence": "mean_confidence", "entropy": "mean_entropy"}
 class CriticScoring(ScoringMethod):
     """Writes the critic's confidence and the segmenter's entropy of every unreviewed case into the datastore.
 
-    A case keeps its scores until the weights change. One that cannot be segmented gets its `fault` instead.
+    A case keeps its scores until weights or scans change. One that cannot be segmented gets its `fault` instead.
 
     Args:
         task: that segments and judges.
@@ -41,17 +42,15 @@ class CriticScoring(ScoringMethod):
         self.task = task
 
     def pending(self, datastore: CaseDatastore) -> list[str]:
-        """Gives the cases whose scores are missing, or of other weights."""
-        stamp = weights_stamp(self.task.bundle_path)
+        """Gives the cases whose scores are missing, or of other weights or scans."""
         cases = datastore.get_unlabeled_images()
-        return [case for case in cases if datastore.get_image_info(case).get("scored_weights") != stamp]
+        return [case for case in cases if datastore.get_image_info(case).get("scored") != self._stamp(datastore, case)]
 
     def __call__(self, request: dict[str, Any], datastore: CaseDatastore) -> dict[str, Any]:
         """Scores the pending cases, and gives the number of them and of those that failed."""
         pending, failed = self.pending(datastore), 0
-        stamp = weights_stamp(self.task.bundle_path)
         for case in pending:
-            info: dict[str, Any] = {"scored_weights": stamp, "fault": None} | dict.fromkeys(SCORES)
+            info: dict[str, Any] = {"scored": self._stamp(datastore, case), "fault": None} | dict.fromkeys(SCORES)
             try:
                 item = datastore.item(case)
                 asked = {name: item[name] for name in ("case", "layout", "image")}
@@ -63,9 +62,14 @@ class CriticScoring(ScoringMethod):
             datastore.update_image_info(case, info)
         return {"scored": len(pending) - failed, "failed": failed}
 
+    def _stamp(self, datastore: CaseDatastore, case: str) -> str:
+        return f"{weights_stamp(self.task.bundle_path)}-{hash_item(datastore.item(case)).decode()}"
+
 
 class ByConfidence(Strategy):
-    """Picks the unreviewed case whose segmentation the critic trusts least, or most; one without a score comes last.
+    """Picks the unreviewed case whose segmentation the critic trusts least, or most.
+
+    One without a score comes last, one that cannot be segmented never.
 
     Args:
         most: whether the most trusted one is picked.
@@ -76,8 +80,9 @@ class ByConfidence(Strategy):
         self.most = most
 
     def __call__(self, request: dict[str, Any], datastore: CaseDatastore) -> dict[str, Any] | None:
-        """Gives the id and the confidence of the case, None where every case is reviewed."""
-        known = {case: datastore.get_image_info(case) for case in datastore.get_unlabeled_images()}
+        """Gives the id and the confidence of the case, None where none is left."""
+        cases = {case: datastore.get_image_info(case) for case in datastore.get_unlabeled_images()}
+        known = {case: info for case, info in cases.items() if not info.get("fault")}
         if not known:
             return None
         sign = -1 if self.most else 1

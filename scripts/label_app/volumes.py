@@ -48,7 +48,7 @@ def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:
         return Path(item["image"][index])
     place = cache_dir / f"{item['case']}-{view}-{hash_item(item).decode()[:12]}.nii.gz"
     if not place.exists():
-        image = LoadScansd("image")({**item})["image"]
+        image = LoadScansd("image")({name: item[name] for name in item})["image"]
         voxels = image.numpy() if index == 4 else image.numpy()[index : index + 1]
         whole = np.array_equal(voxels, voxels.astype(np.int16))
         volume = np.moveaxis(voxels.astype(np.int16 if whole else np.float32), 0, -1)
@@ -58,12 +58,12 @@ def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:
     return place
 
 
-def to_labels(path: str, item: Item, *, numbers: Mapping[int, str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def to_labels(path: str, reference: Path, *, numbers: Mapping[int, str] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Reads a label map that a client sends and brings it to the values of `LABELS`.
 
     Args:
         path: of the file, of any format of NiBabel or ITK.
-        item: of the case, on whose grid it must lie.
+        reference: a scan of the case (NIfTI), on whose grid it must lie.
         numbers: the label's name by the value in the file, as 3D Slicer numbers segments anew; None for `LABELS`.
 
     Returns:
@@ -75,21 +75,19 @@ def to_labels(path: str, item: Item, *, numbers: Mapping[int, str] | None = None
     try:
         label = LoadImage(image_only=True, ensure_channel_first=True)(path)
     except Exception as error:  # damaged bytes make readers raise about anything
-        raise BundleError(
-            f"the label of {item['case']} cannot be read ({type(error).__name__}); send it again"
-        ) from error
-    scan: Any = nib.load(to_view(item, "t1", cache_dir=Path(path).parent))
+        raise BundleError(f"the label cannot be read ({type(error).__name__}); send it again") from error
+    scan: Any = nib.load(reference)
     if label.shape != (1, *scan.shape) or not np.allclose(label.affine, scan.affine, rtol=0, atol=AFFINE_TOLERANCE):
         raise BundleError(
-            f"the label of {item['case']} lies on a grid of {tuple(label.shape)} voxels that is not the scan's, "
-            f"{scan.shape}; export it with the scan as reference"
+            f"the label lies on a grid of {tuple(label.shape)} voxels that is not that of "
+            f"{reference.name}, {scan.shape}; export it with the scan as reference"
         )
     names = numbers or {value: name for name, value in LABELS.items()}
     labels = np.zeros(scan.shape, np.uint8)
     for value in np.unique(label[label != 0]).tolist():
         if names.get(value) not in LABELS:
             known = ", ".join(f"{number} {name}" for name, number in LABELS.items())
-            raise BundleError(f"the label of {item['case']} has {value:g} ({names.get(value)}); allowed are {known}")
+            raise BundleError(f"the label has {value:g} ({names.get(value)}); allowed are {known}")
         labels[label[0].numpy() == value] = LABELS[names[value]]
     return labels, scan.affine
 
