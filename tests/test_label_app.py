@@ -99,8 +99,8 @@ def test_slicers_numbering_becomes_that_of_brats(item: Item, tmp_path: Path) -> 
     [
         (make_label((1, 3)), None, None, "has 3 .None.; allowed are 1 necrotic core, 2 oedema, 4 enhancing tumour"),
         (make_label((1, 2)), None, {1: "oedema", 2: "cyst"}, "has 2 .cyst."),
-        (np.zeros((8, 8, 8), np.uint8), None, None, "grid of .* that is not the scan's"),
-        (make_label(), np.diag([1.0, 1.0, 3.0, 1.0]), None, "grid of .* that is not the scan's"),
+        (np.zeros((8, 8, 8), np.uint8), None, None, "grid of .* that is not that of"),
+        (make_label(), np.diag([1.0, 1.0, 3.0, 1.0]), None, "grid of .* that is not that of"),
     ],
 )
 def test_a_label_that_does_not_fit_is_refused(
@@ -419,7 +419,7 @@ def test_mistakes_are_answered_in_words(server: Server) -> None:
     assert "no case" in server.message("segmentation", "../../../etc/hostname")
     assert "no case" in server.message("segmentation", str(server.studies / "broken"))
     assert "has no t2 file" in server.message("segmentation", "broken")
-    assert "no model 'other'" in server.message("other", "broken")
+    assert "no model 'other'" in server.message("other", "phantom_000")
 
 
 @pytest.mark.label
@@ -440,16 +440,33 @@ def test_the_next_sample_follows_the_score_and_the_review(server: Server, own: d
 
 
 @pytest.mark.label
+def test_fine_tuning_changes_what_is_served_only_when_it_is_better(server: Server, own: dict[str, np.ndarray]) -> None:
+    phantoms = [case for case in sorted(own) if case.startswith("phantom")]
+    for case in phantoms[:3]:
+        truth = next((server.studies / case).glob("*seg.nii.gz"))
+        server.client.save_label(case, str(truth), "final", {})
+    served = server.bundle / "models" / "model.pt"
+    before = served.read_bytes()
+    server.client.train_start("segmentation", {"max_epochs": 1, "val_split": 0.34})
+    verdict = next(line for line in server.wait_for("train")["details"] if "mean Dice" in line)
+    assert (served.read_bytes() == before) == ("not served" in verdict)
+    if "not served" not in verdict:
+        assert served.with_suffix(".previous.pt").read_bytes() == before
+    labels, _ = server.infer("segmentation", phantoms[0])
+    assert set(np.unique(labels)) <= {0, 1, 2, 4}
+
+
+@pytest.mark.label
 def test_a_server_killed_while_it_saves_loses_nothing(server: Server, own: dict[str, np.ndarray]) -> None:
     case = max(own)
     first = server.client.infer("segmentation", case, {})[0]
     server.client.save_label(case, first, "final", {})
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(server.client.save_label, case, first, "final", {})
-        time.sleep(0.01)
+        time.sleep(0.03)
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
         sending.exception()
     server.start()
-    np.testing.assert_array_equal(voxels(server.client.download_label(case, "final")), own[case])
+    np.testing.assert_array_equal(voxels(server.client.download_label(case, "final")), voxels(first))
     json.loads((server.studies / case / "review" / f"{case}.json").read_text())

@@ -32,6 +32,7 @@ from monailabel.tasks.activelearning.random import Random  # noqa: E402
 from scripts.label_app.datastore import CaseDatastore, http_errors  # noqa: E402
 from scripts.label_app.inference import ConfidenceTask, SegmentationTask  # noqa: E402
 from scripts.label_app.scoring import ByConfidence, CriticScoring  # noqa: E402
+from scripts.label_app.training import FineTuning  # noqa: E402
 
 
 class BratsReview(MONAILabelApp):
@@ -49,6 +50,10 @@ class BratsReview(MONAILabelApp):
         """Offers segmentation alone, and with the critic's confidence."""
         confidence = ConfidenceTask(self.bundle, self.conf, datastore=self.datastore())
         return {"segmentation": SegmentationTask(self.bundle, self.conf), "confidence": confidence}
+
+    def init_trainers(self) -> dict[str, Any]:
+        """Offers fine-tuning."""
+        return {"segmentation": FineTuning(self.bundle, self.conf)}
 
     def init_scoring_methods(self) -> dict[str, Any]:
         """Offers the critic's scores."""
