@@ -37,6 +37,7 @@ class SegmentationTask(BundleInferTask):
     def __init__(self, path: str, conf: dict[str, str]) -> None:
         super().__init__(path, conf, type="segmentation")
         self.labels = LABELS
+        self.network = self.network.to(memory_format=torch.channels_last_3d)  # as in the config; MONAI Label drops it
         self._config.pop("model_filename")  # it offers the critic's weights for the segmenter
 
     def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> tuple[Any, dict[str, Any]]:

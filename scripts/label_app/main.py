@@ -29,6 +29,7 @@ from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.exception import MONAILabelException  # noqa: E402
 from monailabel.tasks.activelearning.random import Random  # noqa: E402
 
+from scripts.allocator import keep_freed_memory  # noqa: E402
 from scripts.label_app.datastore import CaseDatastore, http_errors  # noqa: E402
 from scripts.label_app.inference import ConfidenceTask, SegmentationTask  # noqa: E402
 from scripts.label_app.scoring import ByConfidence, CriticScoring  # noqa: E402
@@ -40,6 +41,7 @@ class BratsReview(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.bundle = conf.get("bundle", str(BUNDLE))
+        keep_freed_memory()
         super().__init__(app_dir, studies, conf, name="BraTS review", description="Not for diagnosis.")
 
     def init_datastore(self) -> CaseDatastore:
