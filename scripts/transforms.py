@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import LoadImage, MapTransform, Randomizable, RandomizableTransform
-from monai.utils import ImageMetaKey
+from monai.transforms import LoadImage, MapTransform, Randomizable, RandomizableTransform, Spacingd
+from monai.utils import ImageMetaKey, ensure_tuple
 from torch import nn
 
+from scripts.cases import find_cases, parse_path
 from scripts.errors import BundleError
 
 # values of (necrotic and non-enhancing core, oedema, enhancing tumour) in the label maps of each layout
@@ -35,25 +36,34 @@ MSD_CHANNELS = (1, 2, 3, 0)
 class LoadScansd(MapTransform):
     """Loads a case's modalities as one image (4, H, W, D) in the order T1, T1ce, T2, FLAIR.
 
-    The item holds four files (any format of NiBabel or ITK), four folders of DICOM series, or one 4D file in the
-    channel order of the Medical Segmentation Decathlon. The case's id, where the item has one, names the output files.
+    The item holds four files (any format of NiBabel or ITK), four folders of DICOM series, the folder of one case, or
+    one 4D file. The channels of a 4D file are in the house order, unless the item's layout is `msd`: then they are in
+    that of the Medical Segmentation Decathlon. The case's id names the output files; an item that has none gets `case`
+    as the names of folder or files tell it.
+
+    Args:
+        keys: of the images.
+        layout_key: of the item's layout, which an item may lack.
 
     Raises:
-        BundleError: when the files do not make up four modalities of one shape.
+        BundleError: when the files do not make up four modalities of one shape, or a folder is not of one case.
     """
 
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, layout_key: str = "layout", allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.layout_key = layout_key
         self.load = LoadImage(image_only=True, ensure_channel_first=True)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
             source = item[key]
-            image = self._load(source)
-            if not isinstance(source, (list, tuple)):
+            item.setdefault("case", _case_of(source))
+            image = self._load(_modalities_in(source) if _is_folder(source) else source)
+            if not isinstance(source, (list, tuple)) and item.get(self.layout_key) == "msd":
                 image = cast(MetaTensor, image[list(MSD_CHANNELS)])
-            image.meta[ImageMetaKey.FILENAME_OR_OBJ] = _named_after_case(item, image)
+            place = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ]))
+            image.meta[ImageMetaKey.FILENAME_OR_OBJ] = os.fspath(place.with_name(f"{item['case']}.nii.gz"))
             item[key] = image
         return item
 
@@ -88,6 +98,13 @@ class BratsLabeld(MapTransform):
                 label[item[key] == found] = wanted
             item[key] = label
         return item
+
+
+class IsolatedSpacingd(Spacingd):
+    """MONAI's `Spacingd`, shown its own keys alone: it takes any `<key>_*`, as MONAI Label's path, for metadata."""
+
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
+        return dict(data) | super().__call__({key: data[key] for key in self.key_iterator(dict(data))}, lazy)
 
 
 class ScaleBrainIntensityd(MapTransform):
@@ -219,6 +236,20 @@ class CriticConfidenced(MapTransform):
         return item
 
 
-def _named_after_case(item: Mapping[Hashable, Any], image: MetaTensor) -> str:
-    source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
-    return os.fspath(Path(source).with_name(f"{item['case']}.nii.gz")) if "case" in item else source
+def _is_folder(source: str | Sequence[str]) -> bool:
+    return isinstance(source, (str, os.PathLike)) and os.path.isdir(source)
+
+
+def _modalities_in(folder: str) -> list[str]:
+    items = find_cases(os.fspath(folder), labels=False)
+    if len(items) > 1:
+        names = ", ".join(item["case"] for item in items[:3])
+        raise BundleError(f"{folder}: holds {len(items)} cases ({names} ...); name the folder of one.")
+    if "fault" in items[0]:
+        raise BundleError(items[0]["fault"])
+    return items[0]["image"]
+
+
+def _case_of(source: str | Sequence[str]) -> str:
+    first = os.path.abspath(ensure_tuple(source)[0])
+    return os.path.basename(first) if _is_folder(source) else parse_path(first)[0]

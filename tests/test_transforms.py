@@ -33,6 +33,7 @@ from scripts.transforms import (
     BratsLabeld,
     CriticConfidenced,
     EachModalityd,
+    IsolatedSpacingd,
     LoadScansd,
     RandFieldOfViewd,
     ScaleBrainIntensityd,
@@ -78,12 +79,40 @@ def test_four_files_or_dicom_folders_become_one_image(suffix: str, scans: np.nda
     assert Path(image.meta["filename_or_obj"]).name == "BraTS_7.nii.gz"
 
 
-def test_the_decathlons_channels_come_in_the_house_order(scans: np.ndarray, tmp_path: Path) -> None:
-    t1, t1ce, t2, flair = scans
-    path = save(tmp_path / "BRATS_001.nii.gz", np.stack([flair, t1, t1ce, t2], axis=-1), AFFINE)
-    image = load(path)
+@pytest.mark.parametrize(("item", "order"), [({"layout": "msd"}, (3, 0, 1, 2)), ({}, (0, 1, 2, 3))])
+def test_a_file_of_four_channels_comes_in_the_house_order(
+    item: dict[Hashable, Any], order: tuple[int, ...], scans: np.ndarray, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "BRATS_001.nii.gz", scans[list(order)].transpose(1, 2, 3, 0), AFFINE)
+    image = LoadScansd("image")(item | {"image": path})["image"]
     np.testing.assert_array_equal(image, scans)
     np.testing.assert_allclose(image.affine, AFFINE)
+
+
+@pytest.mark.parametrize("names", [MODALITIES, ("t1n", "t1c", "t2w", "t2f")])
+def test_the_folder_of_a_case_is_its_four_modalities(names: tuple[str, ...], scans: np.ndarray, tmp_path: Path) -> None:
+    for name, scan in zip(names, scans):
+        save(tmp_path / "case" / f"BraTS-{name}.nii.gz", scan, AFFINE)
+    save(tmp_path / "case" / "BraTS-seg.nii.gz", np.ones(SHAPE, np.uint8), AFFINE)
+    item = LoadScansd("image")({"image": str(tmp_path / "case")})
+    image = item["image"]
+    assert (item["case"], Path(image.meta["filename_or_obj"]).name) == ("case", "case.nii.gz")
+    np.testing.assert_array_equal(image, scans)
+    np.testing.assert_allclose(image.affine, AFFINE)
+
+
+def test_a_folder_that_is_not_of_one_whole_case_is_refused(scans: np.ndarray, tmp_path: Path) -> None:
+    for case in ("one", "two"):
+        for name, scan in zip(MODALITIES, scans):
+            save(tmp_path / case / f"{case}_{name}.nii.gz", scan)
+    with pytest.raises(BundleError, match=r"holds 2 cases \(one, two ...\); name the folder of one"):
+        load(str(tmp_path))
+    (tmp_path / "one" / "one_t2.nii.gz").unlink()
+    with pytest.raises(BundleError, match="one: has no t2 file"):
+        load(str(tmp_path / "one"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleError, match="empty: no case found"):
+        load(str(tmp_path / "empty"))
 
 
 def test_what_is_not_four_modalities_of_one_shape_is_refused(case: dict[Hashable, Any], tmp_path: Path) -> None:
@@ -124,6 +153,18 @@ def test_the_brain_is_scaled_between_its_own_percentiles(scans: np.ndarray) -> N
             assert scaled.max() == 1
         assert (scaled[scan == 0] == 0).all()
         assert scaled.min() == 0
+
+
+def test_spacing_leaves_a_path_beside_the_image_alone(case: dict[Hashable, Any]) -> None:
+    # MONAI Label adds `image_path`, for whose `update` MONAI's own transform asks
+    loaded = LoadScansd("image")(case) | {"image_path": case["image"][0]}
+    with pytest.raises(AttributeError):
+        Spacingd("image", pixdim=(4, 4, 4))(loaded)
+    spacing = IsolatedSpacingd("image", pixdim=(4, 4, 4))
+    item = spacing(loaded)
+    assert item["image_path"] == case["image"][0]
+    torch.testing.assert_close(item["image"], Spacingd("image", pixdim=(4, 4, 4))({"image": loaded["image"]})["image"])
+    assert spacing.inverse(item)["image"].shape == loaded["image"].shape
 
 
 @pytest.mark.parametrize(("pixdim", "tolerance"), [((2.0, 2.0, 3.0), 1e-5), ((1.5, 1.5, 1.5), 0.05)])

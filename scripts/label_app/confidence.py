@@ -1,0 +1,68 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import entr
+
+from scripts.figures.case_figures import REGIONS
+from scripts.label_app.volumes import LABELS
+from scripts.referee import ZONES, distance_within
+
+Figures = dict[str, Any]
+
+
+def review_figures(
+    labels: np.ndarray, probabilities: np.ndarray, confidence: np.ndarray, *, spacing: Sequence[float]
+) -> Figures:
+    """Says how sure critic and segmenter are of a segmentation, and where to look first.
+
+    Args:
+        labels: the label map (H, W, D) of the values of `LABELS`.
+        probabilities: of TC, WT and ET (3, H, W, D), from which it came.
+        confidence: the critic's of TC, WT and ET (3, H, W, D).
+        spacing: of the voxels in mm.
+
+    Returns:
+        `mean_confidence` and `mean_entropy` of each region, within 10 mm of its surface or in it, None where nothing
+        was predicted; `volumes_ml` of each label and region; `slice`, the axial one (the third axis) with the most
+        doubt, summed over its voxels and the regions, None where nothing was predicted; and a `note`.
+    """
+    regions = np.stack([np.isin(labels, values) for values in ((1, 4), (1, 2, 4), (4,))])
+    near = [region | (distance_within(region, spacing, reach=ZONES["neighbourhood"]) < np.inf) for region in regions]
+    likely = probabilities.clip(0, 1)
+    means: dict[str, dict[str, float | None]] = {"mean_confidence": {}, "mean_entropy": {}}
+    doubt = np.zeros(labels.shape[2])
+    for name, inside, of_critic, p in zip(REGIONS, near, confidence, likely):
+        judged = {"mean_confidence": of_critic[inside], "mean_entropy": (entr(p[inside]) + entr(1 - p[inside]))}
+        for figure, values in judged.items():
+            means[figure][name] = float(values.mean()) if values.size else None
+        doubt += np.where(inside, 1 - of_critic, 0).sum(axis=(0, 1))
+    millilitres = float(np.prod(spacing)) / 1000
+    volumes = {name: float((labels == value).sum() * millilitres) for name, value in LABELS.items()}
+    volumes |= {name: float(region.sum() * millilitres) for name, region in zip(REGIONS, regions)}
+    looked_at = {"axis": 2, "index": int(doubt.argmax())} if regions.any() else None
+    return {**means, "volumes_ml": volumes, "slice": looked_at, "note": "Not for diagnosis."}
+
+
+def overlay(confidence: np.ndarray) -> np.ndarray:
+    """Gives one map (H, W, D) in percent of the critic's confidence (3, H, W, D): of the region it doubts most."""
+    return np.rint(confidence.min(axis=0) * 100).clip(0, 100).astype(np.uint8)
+
+
+def score(figures: Mapping[str, Any], figure: str = "mean_confidence") -> float | None:
+    """Gives a case's score: the mean of a figure over the regions that were predicted, None where none was."""
+    values = [value for value in figures[figure].values() if value is not None]
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,79 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+from monailabel.tasks.train.bundle import BundleTrainTask
+from monailabel.utils.others.generic import device_list
+
+from scripts.checkpoints import load_weights
+from scripts.errors import BundleError
+
+NETWORKS = {"model": "network", "critic": "critic"}
+
+
+class FineTuning(BundleTrainTask):
+    """Goes on training with the reviewed cases, by configs/finetune.yaml over the bundle's train.yaml.
+
+    The weights that are served change only when the validation is better than theirs; those are kept as
+    `<name>.previous.pt`.
+    """
+
+    def config(self) -> dict[str, Any]:
+        """Gives what a client may choose."""
+        return {"device": device_list(), "max_epochs": 20, "val_split": 0.2}
+
+    def run_single_gpu(self, request: dict[str, Any], overrides: dict[str, Any]) -> None:
+        """Validates the served weights, trains, and serves what is better.
+
+        Raises:
+            BundleError: when fewer than two cases are reviewed, or the split leaves none on a side.
+        """
+        sides = {"train": overrides["train#dataset#data"], "validate with": overrides["validate#dataset#data"]}
+        if empty := [name for name, items in sides.items() if not items]:
+            found = sum(map(len, sides.values()))
+            raise BundleError(f"{found} reviewed cases, none to {empty[0]}; review more, or choose another val_split")
+        output = Path(self.bundle_path, "output", "finetune")
+        folders = {"ckpt_dir": str(output / "models"), "output_dir": str(output), "epochs": request["max_epochs"]}
+        workflow = ConfigWorkflow(
+            config_file=[self.bundle_config_path, str(Path(self.bundle_config_path).with_name("finetune.yaml"))],
+            meta_file=self.bundle_metadata_path,
+            workflow_type="train",
+            **overrides | folders,
+        )
+        workflow.initialize()
+        for name, network in NETWORKS.items():
+            load_weights(workflow.parser.get_parsed_content(network), f"{self.bundle_path}/models/{name}.pt")
+        validator = workflow.parser.get_parsed_content("validate#evaluator")
+        trainer = workflow.parser.get_parsed_content("train#trainer")
+        validator.run()
+        served = validator.state.best_metric
+        validator.state.best_metric_epoch = 0  # else an epoch 1 that is no better would pass for the best
+        workflow.parser.get_parsed_content("train#run_state").attach(trainer)
+        trainer.run()
+        best = validator.state.best_metric
+        better = best > served
+        print(f"mean Dice {served:.3f} before, {best:.3f} at best: {'' if better else 'not '}served")
+        if better:
+            for name in NETWORKS:
+                _serve(output / "models" / f"{name}.pt", Path(self.bundle_path, "models", f"{name}.pt"))
+
+
+def _serve(found: Path, served: Path) -> None:
+    shutil.copy2(served, served.with_suffix(".previous.pt"))
+    shutil.copy(found, served.with_suffix(".pt.partial"))
+    os.replace(served.with_suffix(".pt.partial"), served)

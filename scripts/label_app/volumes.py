@@ -1,0 +1,110 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from monai.transforms import LoadImage
+
+from scripts.cases import Item, hash_item
+from scripts.checks import AFFINE_TOLERANCE
+from scripts.errors import BundleError
+from scripts.transforms import LoadScansd
+
+VIEWS = ("t1", "t1ce", "t2", "flair", "4d")  # what a client may look at: one modality, or all in one file
+LABELS = {"necrotic core": 1, "oedema": 2, "enhancing tumour": 4}
+
+
+def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:
+    """Gives the NIfTI file of a case's view: its own where it has one, else one that is made and kept in the cache.
+
+    Args:
+        item: of the case.
+        view: one of `VIEWS`; `4d` has the modalities last, in the house order.
+        cache_dir: where a made file goes; it is made anew when a file of the case changes.
+
+    Raises:
+        BundleError: for another view, or a case that cannot be read.
+    """
+    if view not in VIEWS:
+        raise BundleError(f"view {view}: unknown; allowed are {', '.join(VIEWS)}")
+    index = VIEWS.index(view)
+    if isinstance(item["image"], list) and index < 4 and item["image"][index].endswith((".nii", ".nii.gz")):
+        return Path(item["image"][index])
+    place = cache_dir / f"{item['case']}-{view}-{hash_item(item).decode()[:12]}.nii.gz"
+    if not place.exists():
+        image = LoadScansd("image")({name: item[name] for name in item})["image"]
+        voxels = image.numpy() if index == 4 else image.numpy()[index : index + 1]
+        whole = np.array_equal(voxels, voxels.astype(np.int16))
+        volume = np.moveaxis(voxels.astype(np.int16 if whole else np.float32), 0, -1)
+        for old in cache_dir.glob(f"{item['case']}-{view}-*.nii.gz"):
+            old.unlink()
+        save(place, volume if index == 4 else volume[..., 0], image.affine.numpy())
+    return place
+
+
+def to_labels(path: str, reference: Path, *, numbers: Mapping[int, str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a label map that a client sends and brings it to the values of `LABELS`.
+
+    Args:
+        path: of the file, of any format of NiBabel or ITK.
+        reference: a scan of the case (NIfTI), on whose grid it must lie.
+        numbers: the label's name by the value in the file, as 3D Slicer numbers segments anew; None for `LABELS`.
+
+    Returns:
+        The label map (H, W, D) as uint8, and the affine.
+
+    Raises:
+        BundleError: when it cannot be read, lies on another grid, or has values or names that mean nothing here.
+    """
+    try:
+        label = LoadImage(image_only=True, ensure_channel_first=True)(path)
+    except Exception as error:  # damaged bytes make readers raise about anything
+        raise BundleError(f"the label cannot be read ({type(error).__name__}); send it again") from error
+    scan: Any = nib.load(reference)
+    if label.shape != (1, *scan.shape) or not np.allclose(label.affine, scan.affine, rtol=0, atol=AFFINE_TOLERANCE):
+        raise BundleError(
+            f"the label lies on a grid of {tuple(label.shape)} voxels that is not that of "
+            f"{reference.name}, {scan.shape}; export it with the scan as reference"
+        )
+    names = numbers or {value: name for name, value in LABELS.items()}
+    labels = np.zeros(scan.shape, np.uint8)
+    for value in np.unique(label[label != 0]).tolist():
+        if names.get(value) not in LABELS:
+            known = ", ".join(f"{number} {name}" for name, number in LABELS.items())
+            raise BundleError(f"the label has {value:g} ({names.get(value)}); allowed are {known}")
+        labels[label[0].numpy() == value] = LABELS[names[value]]
+    return labels, scan.affine
+
+
+def save(place: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
+    """Writes NIfTI whole or not at all; its folder is made.
+
+    Raises:
+        BundleError: where it cannot be written.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=place.parent, prefix=".") as folder:
+            unfinished = Path(folder, place.name)
+            nib.save(nib.Nifti1Image(voxels, affine), unfinished)
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(unfinished, place)
+    except OSError as error:
+        raise BundleError(f"{place}: cannot be written ({error.strerror}); grant access to its folder") from error
