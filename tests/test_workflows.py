@@ -312,7 +312,7 @@ def test_asking_for_confidence_without_a_critic_says_what_is_missing(
 
 def test_overlays_set_knobs_that_training_has() -> None:
     knobs = yaml.safe_load((BUNDLE / TRAIN).read_text())
-    for overlay in ("paper", "demo"):
+    for overlay in ("paper", "demo", "finetune"):
         changes = yaml.safe_load((BUNDLE / "configs" / f"{overlay}.yaml").read_text())
         assert changes.keys() - knobs.keys() <= {"phantoms"}
         assert not [name for name, value in changes.items() if isinstance(value, (dict, list))]

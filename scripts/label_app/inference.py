@@ -21,6 +21,7 @@ import torch
 from monai.bundle import ConfigParser
 from monailabel.tasks.infer.basic_infer import CallBackTypes
 from monailabel.tasks.infer.bundle import BundleInferTask
+from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from scripts.checkpoints import load_weights
 from scripts.label_app.confidence import overlay, review_figures
@@ -39,7 +40,8 @@ class SegmentationTask(BundleInferTask):
     def __init__(self, path: str, conf: dict[str, str]) -> None:
         super().__init__(path, conf, type="segmentation")
         self.labels = LABELS
-        self.network = self.network.to(memory_format=torch.channels_last_3d)  # as in the config; MONAI Label drops it
+        # as in the config, which MONAI Label passes by
+        convert_conv3d_weight_memory_format(self.network, torch.channels_last_3d)
         self._config.pop("model_filename")  # it offers the critic's weights for the segmenter
 
     def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> tuple[Any, dict[str, Any]]:
