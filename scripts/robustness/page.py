@@ -41,6 +41,7 @@ TITLES = {
     "low_resolution": "thick slices",
 }
 MISSING = [name for name in ARTEFACTS if name.startswith("no_")]
+KEPT = ("kept under artefacts", "kept under attack")
 Summary = Mapping[str, Any]
 
 
@@ -97,13 +98,13 @@ def robustness_section(folder: PathLike) -> Section | None:
         return None
     summary = json.loads(path.read_text())
     png = base64.b64encode(path.with_suffix(".png").read_bytes()).decode()
-    several = len(summary["checkpoints"]) > 1
-    heads = ["checkpoint", *(f"clean Dice {r}" for r in REGIONS), "kept under artefacts", "kept under attack"]
-    heads += ["artefacts, difference to the first", "attack, difference to the first"] if several else []
-    rows = []
-    for name, found in summary["checkpoints"].items():
-        cells = [name, *(f"{found['clean'][region]:.3f}" for region in REGIONS), *map(_kept, found["kept"].values())]
-        rows.append(cells + ([_kept(value) for value in found["against_first"].values()] if several else []))
+    heads = ["checkpoint", *(f"clean Dice {r}" for r in REGIONS), *KEPT]
+    rows = [
+        [name, *(f"{found['clean'][region]:.3f}" for region in REGIONS), *map(_kept, found["kept"].values())]
+        for name, found in summary["checkpoints"].items()
+    ]
+    differences = [[name, *map(_kept, f["against_first"].values())] for name, f in summary["checkpoints"].items()][1:]
+    pairs = ["<h3>Difference to the first, paired by case</h3>", html_table(["checkpoint", *KEPT], differences)]
     details = [
         [name, _title(curve), f"{severity:g}", _size(summary, curve, severity)]
         + [f"{values['dice'][region][i]:.3f}" for region in REGIONS]
@@ -118,6 +119,7 @@ def robustness_section(folder: PathLike) -> Section | None:
             "disturbances, severities and regions, with the 95 % bootstrap interval over "
             f"{summary['cases']} cases. Dice at the working resolution. Not for diagnosis.</p>",
             html_table(heads, rows),
+            *(pairs if differences else []),
             f'<img alt="Dice against severity of each disturbance" style="max-width:100%" '
             f'src="data:image/png;base64,{png}">',
             "<details><summary>Dice of every disturbance</summary>",
