@@ -26,13 +26,13 @@ from ignite.engine import Events
 from monai.config import PathLike
 from monai.data import MetaTensor
 from monai.engines import Evaluator
-from monai.transforms.utils import generate_spatial_bounding_box
 from monai.utils import string_list_all_gather
 from scipy import ndimage
 from scipy.special import entr
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from scripts.figures.surfaces import bounding_box, surface
 from scripts.files import write_whole
 from scripts.metrics import REGIONS
 
@@ -152,24 +152,29 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
 def _judge_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, spacing: Sequence[float]) -> Row:
     row: Row = {"dice": float(2 * (p & t).sum() / (p.sum() + t.sum())) if (p | t).any() else 1.0}
     reach = max(ZONES.values())
-    box = _box(p | t, spacing, reach)
+    box = bounding_box(p | t, [math.ceil(reach / size) for size in spacing])
     p, t, wrong = p[box], t[box], p[box] != t[box]
-    entropy = (entr(q[box].clip(0, 1)) + entr(1 - q[box].clip(0, 1))).astype(np.float32)
-    doubt = {"critic": 1 - c[box], "entropy": entropy}
-    surface = p & ~ndimage.binary_erosion(p)
-    to_surface = distance_within(surface, spacing, reach=reach)
+    doubt = {"critic": 1 - c[box], "entropy": entropy(q[box])}
+    to_surface = distance_within(surface(p), spacing, reach=reach)
     around = p | (to_surface <= reach)
     zones = {
         "boundary": to_surface <= ZONES["boundary"],
         "neighbourhood": around | (distance_within(t, spacing, reach=reach) <= reach),
     }
-    row |= {"mean_confidence": _mean_or_nan(1 - doubt["critic"][around]), "mean_entropy": _mean_or_nan(entropy[around])}
+    row |= {"mean_confidence": _mean_or_nan(1 - doubt["critic"][around])}
+    row |= {"mean_entropy": _mean_or_nan(doubt["entropy"][around])}
     for zone, inside in zones.items():
         answer = wrong[inside]
         row |= {f"{zone}_voxels": int(answer.size), f"{zone}_wrong_share": _mean_or_nan(answer)}
         for judge in JUDGES:
             row |= {f"{zone}_{name}": value for name, value in _areas(answer, doubt[judge][inside], judge).items()}
     return row
+
+
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Gives the entropy in nats of each voxel's probability of a region; what resampling overshot counts as certain."""
+    likely = probabilities.clip(0, 1)
+    return (entr(likely) + entr(1 - likely)).astype(np.float32)
 
 
 def distance_within(mask: np.ndarray, spacing: Sequence[float], *, reach: float) -> np.ndarray:
@@ -183,14 +188,6 @@ def distance_within(mask: np.ndarray, spacing: Sequence[float], *, reach: float)
         found = ndimage.distance_transform_edt(~mask[box], sampling=spacing)
         distance[box] = np.minimum(distance[box], np.where(found <= reach, found, np.inf))
     return distance
-
-
-def _box(mask: np.ndarray, spacing: Sequence[float], reach: float) -> tuple[slice, ...]:
-    if not mask.any():
-        return (slice(0, 1),) * 3
-    margin = [math.ceil(reach / size) for size in spacing]
-    start, end = generate_spatial_bounding_box(mask[None], margin=margin, allow_smaller=True)
-    return tuple(slice(s, e) for s, e in zip(start, end))
 
 
 def _areas(wrong: np.ndarray, doubt: np.ndarray, judge: str) -> dict[str, float]:

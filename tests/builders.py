@@ -22,7 +22,7 @@ from monai.transforms import Activationsd, AsDiscreted, Compose, CopyItemsd
 from torch import nn
 
 from scripts.engine_step import ReciprocalStep
-from scripts.losses import AdversarialLoss, CriticLoss
+from scripts.losses import AdversarialLoss, CriticLoss, bernoulli_divergence
 from scripts.metrics import BratsMetricHandler
 from scripts.networks import VolumetricCritic
 
@@ -40,6 +40,18 @@ def make_segmenter(seed: int = 0) -> BasicUNet:
         act=("relu", {"inplace": True}),
         upsample="nontrainable",
     )
+
+
+def make_trained_segmenter() -> BasicUNet:
+    """A segmenter that has seen its task, so that its predictions depend on the image."""
+    segmenter = make_segmenter()
+    image, label = make_batch(4)
+    optimizer = torch.optim.Adam(segmenter.parameters(), 1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        bernoulli_divergence(label, segmenter(image)).backward()
+        optimizer.step()
+    return segmenter
 
 
 def make_voxelwise_segmenter(bias: float = -5.0) -> nn.Conv3d:

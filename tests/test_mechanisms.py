@@ -129,8 +129,8 @@ CUTS = {
     ),
     "distances are in mm": (
         SURFACES,
-        "np.argwhere(_surface(mask)) * np.asarray(spacing, dtype=float)",
-        "np.argwhere(_surface(mask))",
+        "np.argwhere(surface(mask)) * np.asarray(spacing, dtype=float)",
+        "np.argwhere(surface(mask))",
         "figures/test_surfaces.py",
     ),
     "lesions are dilated three times": (

@@ -31,6 +31,7 @@ from tests.builders import (
     make_reciprocal_trainer,
     make_segmenter,
     make_supervised_trainer,
+    make_trained_segmenter,
     snapshot,
 )
 
@@ -48,15 +49,7 @@ def make_direction(target: str, segmenter: nn.Module) -> tuple[torch.Tensor, tor
 
 @pytest.fixture
 def trained() -> nn.Module:
-    """A segmenter that has seen its task, so that its predictions depend on the image."""
-    segmenter = make_segmenter()
-    image, label = make_batch(4)
-    optimizer = torch.optim.Adam(segmenter.parameters(), 1e-2)
-    for _ in range(20):
-        optimizer.zero_grad()
-        bernoulli_divergence(label, segmenter(image)).backward()
-        optimizer.step()
-    return segmenter
+    return make_trained_segmenter()
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -40,7 +40,7 @@ def surface_distances(
     Returns:
         Two arrays in mm, (P,) from the prediction and (T,) from the truth.
     """
-    predicted, true = (np.argwhere(_surface(mask)) * np.asarray(spacing, dtype=float) for mask in (prediction, truth))
+    predicted, true = (np.argwhere(surface(mask)) * np.asarray(spacing, dtype=float) for mask in (prediction, truth))
     # one query of each tree: large leaves are quicker to build
     return KDTree(true, leafsize=32).query(predicted)[0], KDTree(predicted, leafsize=32).query(true)[0]
 
@@ -64,5 +64,6 @@ def bounding_box(mask: np.ndarray, margin: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(max(side.start - m, 0), side.stop + m) for side, m in zip(boxes[0], margin))
 
 
-def _surface(mask: np.ndarray) -> np.ndarray:
+def surface(mask: np.ndarray) -> np.ndarray:
+    """A region's voxels with at least one of their six face neighbours outside it; see `surface_distances`."""
     return mask & ~ndimage.binary_erosion(mask)

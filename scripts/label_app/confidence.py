@@ -15,11 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import entr
 
 from scripts.figures.case_figures import REGIONS
 from scripts.label_app.volumes import LABELS
-from scripts.referee import ZONES, distance_within
+from scripts.referee import ZONES, distance_within, entropy
 
 Figures = dict[str, Any]
 
@@ -42,11 +41,10 @@ def review_figures(
     """
     regions = np.stack([np.isin(labels, values) for values in ((1, 4), (1, 2, 4), (4,))])
     near = [region | (distance_within(region, spacing, reach=ZONES["neighbourhood"]) < np.inf) for region in regions]
-    likely = probabilities.clip(0, 1)
     means: dict[str, dict[str, float | None]] = {"mean_confidence": {}, "mean_entropy": {}}
     doubt = np.zeros(labels.shape[2])
-    for name, inside, of_critic, p in zip(REGIONS, near, confidence, likely):
-        judged = {"mean_confidence": of_critic[inside], "mean_entropy": (entr(p[inside]) + entr(1 - p[inside]))}
+    for name, inside, of_critic, p in zip(REGIONS, near, confidence, probabilities):
+        judged = {"mean_confidence": of_critic[inside], "mean_entropy": entropy(p[inside])}
         for figure, values in judged.items():
             means[figure][name] = float(values.mean()) if values.size else None
         doubt += np.where(inside, 1 - of_critic, 0).sum(axis=(0, 1))

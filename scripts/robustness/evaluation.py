@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
 import json
@@ -28,16 +27,14 @@ from monai.metrics import compute_dice
 from torch import nn
 from tqdm import tqdm
 
-from scripts.checkpoints import load_weights
+from scripts.checkpoints import load_copies
 from scripts.errors import BundleError
 from scripts.files import write_whole
 from scripts.metrics import REGIONS
 from scripts.robustness.artefacts import ARTEFACTS, check_artefact, disturb
 from scripts.robustness.attacks import ADVERSARIES, ATTACKS
 from scripts.robustness.curves import CLEAN, Condition, summarise
-from scripts.robustness.page import draw_curves, robustness_section, robustness_table
-
-__all__ = ["RobustnessEvaluation", "load_networks", "robustness_section"]
+from scripts.robustness.page import draw_curves, robustness_table
 
 
 class RobustnessEvaluation:
@@ -172,10 +169,8 @@ def load_networks(
     named = dict(paths) if isinstance(paths, Mapping) else {str(path): path for path in paths}
     if not named:
         raise BundleError("checkpoints: found none; name at least one model.pt, or leave the knob at null.")
-    return {
-        str(name): load_weights(copy.deepcopy(network), str(path)).eval().requires_grad_(False)
-        for name, path in named.items()
-    }
+    copies = load_copies(network, [str(path) for path in named.values()])
+    return {str(name): one.requires_grad_(False) for name, one in zip(named, copies)}
 
 
 def artefact_conditions(artefacts: Sequence[str], severities: Sequence[int]) -> list[Condition]:

@@ -15,25 +15,16 @@ import pytest
 import torch
 from torch import nn
 
-from scripts.losses import bernoulli_divergence
 from scripts.robustness.attacks import ATTACKS, attack_loss, pgd_change, random_change, vat_change
 from scripts.vat import adversarial_direction
-from tests.builders import make_batch, make_segmenter
+from tests.builders import make_batch, make_segmenter, make_trained_segmenter
 
 RMS = 0.05
 
 
 @pytest.fixture(scope="module")
 def trained() -> nn.Module:
-    """A segmenter that has seen its task, so that its predictions depend on the image."""
-    segmenter = make_segmenter()
-    image, label = make_batch(4)
-    optimizer = torch.optim.Adam(segmenter.parameters(), 1e-2)
-    for _ in range(20):
-        optimizer.zero_grad()
-        bernoulli_divergence(label, segmenter(image)).backward()
-        optimizer.step()
-    return segmenter.eval().requires_grad_(False)
+    return make_trained_segmenter().eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -34,7 +34,8 @@ from scripts.inferer import BrainInferer
 from scripts.phantom import make_cohort
 from scripts.robustness.artefacts import disturb
 from scripts.robustness.attacks import ATTACKS
-from scripts.robustness.evaluation import RobustnessEvaluation, load_networks, robustness_section
+from scripts.robustness.evaluation import RobustnessEvaluation, load_networks
+from scripts.robustness.page import robustness_section
 from tests.builders import make_cases, make_segmenter, make_voxelwise_segmenter
 
 BUNDLE = Path(__file__).parents[2]
