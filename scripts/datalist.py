@@ -91,6 +91,11 @@ class Cohort:
             return self._check(read_datalist(split, labels=self.labels)[1])
         raise BundleError(f"split {split}: allowed are all, held_out and the path of a data list (.json)")
 
+    def besides(self, others: Sequence[Item]) -> list[Item]:
+        """Gives those of `all` whose patients are not among the others."""
+        patients = {item["patient"] for item in others}
+        return [item for item in self.all if item["patient"] not in patients]
+
     def raise_if_problems(self) -> None:
         """Raises a `BundleError` that lists every case left out: for the end of a run that went on without them."""
         if self.problems:

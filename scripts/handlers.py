@@ -33,6 +33,7 @@ from scripts.metrics import REGIONS
 LOSS_TERMS = {
     "dice_loss": AdversarialKeys.RECONSTRUCTION_LOSS,
     "vat_loss": "vat_loss",
+    "unlabelled_vat_loss": "unlabelled_vat_loss",
     "adversarial_loss": AdversarialKeys.GENERATOR_LOSS,
     "critic_loss": AdversarialKeys.DISCRIMINATOR_LOSS,
 }

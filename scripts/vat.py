@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from monai.data import Dataset, set_rnd
 from monai.engines import AdversarialTrainer, Trainer
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import AdversarialIterationEvents
@@ -52,6 +54,8 @@ class VirtualAdversarialHandler:
     Raises:
         BundleError: when an argument is out of its range.
     """
+
+    loss_name = "vat_loss"
 
     def __init__(
         self,
@@ -97,20 +101,25 @@ class VirtualAdversarialHandler:
         weight = self.weight * ramp(engine.state.iteration, start=self.start, length=self.ramp_length)
         if weight == 0:
             return
-        image = torch.as_tensor(engine.state.output[Keys.IMAGE]).detach()
-        with _left_as_it_was(self.network, image.device):
-            target, perturbation = self._perturb(engine, image)
+        with _left_as_it_was(self.network, torch.device(engine.state.device)):
+            image, target = self._batch(engine)
+            perturbation = self._perturb(engine, image, target)
             with autocast(engine):
                 loss = bernoulli_divergence(target, self.network(image + perturbation))
             segmenter_scaler(engine).scale(weight * loss).backward()
-        engine.state.output["vat_loss"] = loss.detach()
+        engine.state.output[self.loss_name] = loss.detach()
 
-    def _perturb(self, engine: Trainer, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _batch(self, engine: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gives images (B, modalities, H, W, D), and what predictions are held against (B, regions, H, W, D)."""
+        image, label, prediction = (
+            torch.as_tensor(engine.state.output[key]).detach() for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED)
+        )
+        return image, label.float() if self.target == "label" else prediction.float().sigmoid()
+
+    def _perturb(self, engine: Trainer, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if self.target == "label":
-            target = torch.as_tensor(engine.state.output[Keys.LABEL]).float()
             with autocast(engine):
-                return target, adversarial_direction(self.network, image, target, epsilon=self.epsilon)
-        target = torch.as_tensor(engine.state.output[Keys.PRED]).detach().float().sigmoid()
+                return adversarial_direction(self.network, image, target, epsilon=self.epsilon)
         generator = torch.Generator().manual_seed(self.seed + engine.state.iteration)
         start = torch.randn(image.shape, generator=generator).to(image.device)
         # a step of xi drowns in the rounding of a lower precision
@@ -118,7 +127,44 @@ class VirtualAdversarialHandler:
             for _ in range(self.power_iterations):
                 start = scale_to_rms(start, image, rms=self.xi)
                 start = adversarial_direction(self.network, image, target, epsilon=self.epsilon, start=start)
-        return target, start
+        return start
+
+
+class UnlabelledVirtualAdversarialHandler(VirtualAdversarialHandler):
+    """Virtual adversarial training on scans without truth, besides what the trainer itself is fed.
+
+    In each step a few of them are drawn, and held against the network's own prediction for them (Miyato et al. 2018).
+    The loss is kept as `engine.state.output["unlabelled_vat_loss"]`.
+
+    Args:
+        network: the segmenter.
+        dataset: of items whose `image` is (modalities, H, W, D), all of one shape.
+        batch_size: how many are drawn in a step.
+        options: of `VirtualAdversarialHandler`, but its target.
+
+    Raises:
+        BundleError: when there is nothing to draw, or an argument is out of its range.
+    """
+
+    loss_name = "unlabelled_vat_loss"
+
+    def __init__(self, network: nn.Module, dataset: Dataset, *, batch_size: int = 1, **options: Any) -> None:
+        super().__init__(network, target="prediction", **options)
+        if not len(dataset) or batch_size < 1:
+            raise BundleError(
+                f"VAT has {len(dataset)} cases without truth, batch_size {batch_size}; both must be >= 1."
+            )
+        self.dataset = dataset
+        self.batch_size = batch_size
+
+    def _batch(self, engine: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
+        seed = self.seed + engine.state.iteration
+        set_rnd(self.dataset, seed)
+        drawn = torch.randint(len(self.dataset), (self.batch_size,), generator=torch.Generator().manual_seed(seed))
+        images = [torch.as_tensor(self.dataset[index][Keys.IMAGE]) for index in drawn.tolist()]
+        image = torch.stack(images).to(engine.state.device)
+        with torch.no_grad(), autocast(engine):
+            return image, self.network(image).float().sigmoid()
 
 
 def adversarial_direction(

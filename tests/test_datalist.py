@@ -362,6 +362,13 @@ def test_a_case_without_a_label_may_be_held_out_and_changes_no_split(tmp_path: P
         read_datalist(path)
 
 
+def test_those_besides_are_of_other_patients(tmp_path: Path) -> None:
+    make_cohort(tmp_path)
+    cohort = Cohort(str(tmp_path))
+    assert cohort.besides(cohort.held_out) == cohort.training
+    assert cohort.besides([]) == cohort.all
+
+
 def test_a_cohort_of_a_data_list(tmp_path: Path) -> None:
     items = make_cohort(tmp_path / "data")
     path = str(tmp_path / "datalist.json")

@@ -16,13 +16,20 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Events
+from monai.data import Dataset
 from monai.engines import SupervisedTrainer, Trainer
 from monai.utils.enums import AdversarialIterationEvents
 from torch import nn
 
 from scripts.errors import BundleError
 from scripts.losses import bernoulli_divergence
-from scripts.vat import TARGETS, VirtualAdversarialHandler, adversarial_direction, scale_to_rms
+from scripts.vat import (
+    TARGETS,
+    UnlabelledVirtualAdversarialHandler,
+    VirtualAdversarialHandler,
+    adversarial_direction,
+    scale_to_rms,
+)
 from tests.builders import (
     make_batch,
     make_cases,
@@ -44,7 +51,8 @@ def make_direction(target: str, segmenter: nn.Module) -> tuple[torch.Tensor, tor
     trainer = make_supervised_trainer(segmenter)
     trainer.state.output = {"image": image, "label": label, "pred": segmenter(image)}
     handler = VirtualAdversarialHandler(segmenter, weight=1.0, epsilon=EPSILON, target=target)
-    return image, *handler._perturb(trainer, image)
+    image, against = handler._batch(trainer)
+    return image, against, handler._perturb(trainer, image, against)
 
 
 @pytest.fixture
@@ -120,6 +128,41 @@ def test_the_loss_changes_the_gradient_of_every_parameter(target: str) -> None:
     without, with_vat = gradients
     assert with_vat.keys() == without.keys() == dict(make_segmenter().named_parameters()).keys()
     assert all(not torch.equal(with_vat[name], without[name]) for name in without)
+
+
+def unlabelled(seed: int = 5) -> Dataset:
+    return Dataset([{"image": case["image"]} for case in make_cases(3, seed)])
+
+
+def test_scans_without_truth_change_the_gradient_of_every_parameter_and_repeat() -> None:
+    gradients = []
+    for dataset in (None, unlabelled(5), unlabelled(5), unlabelled(6)):
+        segmenter = make_segmenter()
+        handlers = (
+            [UnlabelledVirtualAdversarialHandler(segmenter, dataset, weight=0.2, epsilon=EPSILON)] if dataset else []
+        )
+        trainer = make_supervised_trainer(segmenter, handlers=handlers)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), lambda e: gradients.append(copy_gradients(e)))
+        trainer.run()
+        assert ("unlabelled_vat_loss" in trainer.state.output) == bool(dataset)
+    without, first, again, other = gradients
+    assert all(not torch.equal(first[name], without[name]) for name in without)
+    assert all(torch.equal(first[name], again[name]) for name in without)
+    assert any(not torch.equal(first[name], other[name]) for name in without)
+
+
+def test_scans_without_truth_are_held_against_their_own_prediction(trained: nn.Module) -> None:
+    handler = UnlabelledVirtualAdversarialHandler(trained, unlabelled(), batch_size=2, weight=0.2, epsilon=EPSILON)
+    trainer = make_supervised_trainer(trained)
+    image, target = handler._batch(trainer)
+    assert image.shape == (2, 4, 16, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(target, trained(image).sigmoid())
+
+
+def test_no_scan_to_draw_is_refused() -> None:
+    with pytest.raises(BundleError, match="0 cases without truth"):
+        UnlabelledVirtualAdversarialHandler(nn.Identity(), Dataset([]), weight=0.2, epsilon=EPSILON)
 
 
 def test_it_runs_between_backward_and_step_of_either_trainer() -> None:

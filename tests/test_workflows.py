@@ -79,6 +79,7 @@ def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
         "training",
         TRAIN,
         dataset_dir=cohort,
+        unlabelled_dir=cohort,
         ckpt_dir=folder / "models",
         output_dir=folder,
         cache_dir=folder / "cache",
@@ -110,7 +111,8 @@ def test_training_shows_its_terms_and_ends_with_table_weights_and_picture(traine
     folder, printed = trained
     for words in (
         "dice_loss=",
-        "vat_loss=",
+        " vat_loss=",
+        "unlabelled_vat_loss=",
         "adversarial_loss=",
         "critic_loss=",
         "validation Dice",
@@ -126,7 +128,8 @@ def test_training_shows_its_terms_and_ends_with_table_weights_and_picture(traine
 def test_training_writes_losses_rates_and_dice_for_tensorboard(trained: tuple[Path, str]) -> None:
     events = EventAccumulator(str(trained[0] / "tensorboard"))
     events.Reload()
-    losses = {f"train/{name}" for name in ("loss", "dice_loss", "vat_loss", "adversarial_loss", "critic_loss")}
+    terms = ("loss", "dice_loss", "vat_loss", "unlabelled_vat_loss", "adversarial_loss", "critic_loss")
+    losses = {f"train/{name}" for name in terms}
     dice = {f"validation_dice/{name}" for name in ("TC", "WT", "ET", "mean")}
     assert set(events.Tags()["scalars"]) == losses | dice | {"lr/segmenter", "lr/critic"}
 
@@ -146,7 +149,7 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(
 ) -> None:
     folder, _ = trained
     places |= {"ckpt_dir": tmp_path / "models", "vat_start": 0, "critic_start": 1, "critic_ramp": 2}
-    places |= {"epochs": 2, "val_interval": 1}
+    places |= {"epochs": 2, "val_interval": 1, "unlabelled_dir": places["dataset_dir"]}
     result = run_bundle("training", TRAIN, resume=folder / "state_checkpoint_epoch=1.pt", **places)
     assert result.returncode == 0, result.stderr
     ended, expected = (

@@ -170,6 +170,11 @@ class CaseDatastore(Datastore):
         cases = self.get_labeled_images()
         return [{"image": self._source(case), "label": self.get_label_uri(case, FINAL)} for case in cases]
 
+    def unlabelled(self) -> list[dict[str, Any]]:
+        """Gives the cases that nobody has reviewed, and that are not known to be faulty, as items without a label."""
+        cases = [case for case in self.get_unlabeled_images() if not self.get_image_info(case).get("fault")]
+        return [{"image": self._source(case)} for case in cases]
+
     def status(self) -> dict[str, Any]:
         """Counts the cases, the reviewed ones and the labels of each tag."""
         tags = [tag for case in self.list_images() for tag in self.get_labels_by_image_id(case)]

@@ -22,12 +22,15 @@ from monailabel.utils.others.generic import device_list
 
 from scripts.checkpoints import load_weights
 from scripts.errors import BundleError
+from scripts.label_app.datastore import CaseDatastore
 
 NETWORKS = {"model": "network", "critic": "critic"}
 
 
 class FineTuning(BundleTrainTask):
     """Goes on training with the reviewed cases, by configs/finetune.yaml over the bundle's train.yaml.
+
+    From the cases that nobody has reviewed yet it learns by virtual adversarial training, which needs no label.
 
     The weights that are served change only when the validation is better than theirs; those are kept as
     `<name>.previous.pt`.
@@ -36,6 +39,13 @@ class FineTuning(BundleTrainTask):
     def config(self) -> dict[str, Any]:
         """Gives what a client may choose."""
         return {"device": device_list(), "max_epochs": 20, "val_split": 0.2}
+
+    def _fetch_datalist(self, request: dict[str, Any], datastore: CaseDatastore) -> list[dict[str, Any]]:
+        self.unlabelled = datastore.unlabelled()
+        return super()._fetch_datalist(request, datastore)
+
+    def _update_overrides(self, overrides: dict[str, Any]) -> None:
+        overrides["unlabelled#items"] = self.unlabelled
 
     def run_single_gpu(self, request: dict[str, Any], overrides: dict[str, Any]) -> None:
         """Validates the served weights, trains, and serves what is better.
