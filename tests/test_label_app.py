@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -457,16 +456,33 @@ def test_fine_tuning_changes_what_is_served_only_when_it_is_better(server: Serve
 
 
 @pytest.mark.label
+def test_weights_that_are_worse_are_not_served(server: Server, own: dict[str, np.ndarray]) -> None:
+    overlay = server.bundle / "configs" / "finetune.yaml"
+    as_it_was = overlay.read_text()
+    overlay.write_text(as_it_was.replace("learning_rate: 0.0001", "learning_rate: 10.0"))
+    served = server.bundle / "models" / "model.pt"
+    before = served.read_bytes()
+    server.client.train_start("segmentation", {"max_epochs": 1, "val_split": 0.34})
+    assert any("not served" in line for line in server.wait_for("train")["details"])
+    assert served.read_bytes() == before
+    overlay.write_text(as_it_was)
+
+
+@pytest.mark.label
 def test_a_server_killed_while_it_saves_loses_nothing(server: Server, own: dict[str, np.ndarray]) -> None:
     case = max(own)
     first = server.client.infer("segmentation", case, {})[0]
     server.client.save_label(case, first, "final", {})
+    review = server.studies / case / "review"
+    before = {place.name: place.read_bytes() for place in review.iterdir() if place.is_file()}
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(server.client.save_label, case, first, "final", {})
-        time.sleep(0.03)
+        while not (unfinished := [place for place in review.iterdir() if place.is_dir()]):
+            assert not sending.done(), "it was saved before it could be killed"
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
         sending.exception()
+    assert unfinished[0].is_dir()
+    assert all((review / name).read_bytes() == content for name, content in before.items())
     server.start()
     np.testing.assert_array_equal(voxels(server.client.download_label(case, "final")), voxels(first))
-    json.loads((server.studies / case / "review" / f"{case}.json").read_text())
