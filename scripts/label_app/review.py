@@ -25,12 +25,8 @@ WEB = Path(__file__).parent / "web"
 REPORT_WEB = Path(__file__).parents[1] / "reporting" / "web"
 # all that the page may ask for here; nothing of a request becomes part of a path
 ASSETS = {
-    "review.css": WEB / "review.css",
-    "review.js": WEB / "review.js",
-    "server.js": WEB / "server.js",
-    "report.css": REPORT_WEB / "report.css",
-    "niivue.umd.js": REPORT_WEB / "niivue.umd.js",
-    "LICENSES.txt": REPORT_WEB / "LICENSES.txt",
+    **{name: WEB / name for name in ("review.css", "review.js", "server.js", "volumes.js")},
+    **{name: REPORT_WEB / name for name in ("report.css", "niivue.umd.js", "LICENSES.txt")},
 }
 REGION_VALUES = {"TC": (1, 4), "WT": (1, 2, 4), "ET": (4,)}
 HEADERS = {

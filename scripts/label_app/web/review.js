@@ -1,5 +1,6 @@
 // Reviews a case after the other: the server's cases, scans, segmentations and labels, seen and corrected in NiiVue.
 import { call, json, scoreAll, signIn } from "./server.js";
+import { intensities, loadConfidence, loadLabel, loadScan, middleOf, toImage, toMillimetres } from "./volumes.js";
 
 const byId = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
@@ -19,8 +20,8 @@ const nv = new niivue.Niivue({
   backColor: [0, 0, 0, 1],
   fontColor: [0.8, 0.84, 0.88, 1],
   crosshairColor: [0.35, 0.65, 1, 0.8],
-  crosshairWidth: 0.4,
-  crosshairWidthUnit: "voxels",
+  crosshairWidth: 1.2,
+  crosshairWidthUnit: "mm",
   crosshairGap: 6,
   scrollRequiresFocus: true,
   dragAndDropEnabled: false,
@@ -34,16 +35,6 @@ const nv = new niivue.Niivue({
 const state = { cases: {}, modality: "FLAIR", pen: "", strokes: 0, edited: false };
 const closed = { name: "", origin: "", scans: {}, images: {}, figures: null, doubt: null };
 Object.assign(state, closed);
-
-async function volume(path, query, options) {
-  return toImage(await (await call(path, query)).blob(), options);
-}
-
-const toImage = (blob, options) =>
-  niivue.NVImage.loadFromFile({ file: new File([blob], "volume.nii.gz"), ...options });
-const loadScan = (name, modality) => volume("datastore/image", { image: `${name}@${modality.toLowerCase()}` });
-const loadConfidence = (name) =>
-  volume("datastore/label", { label: name, tag: "confidence" }, { colormap: "viridis", cal_min: 0, cal_max: 100 });
 
 // ---- one task after the other, so that a quick hand does not mix two cases
 let last = Promise.resolve();
@@ -142,7 +133,7 @@ async function openCase(name) {
   const tag = ["final", "original"].filter((tag) => labels[tag]).sort((a, b) => labels[b].info.ts - labels[a].info.ts)[0];
   const scan = await loadScan(name, state.modality);
   const images = { scan, confidence: labels.confidence && (await loadConfidence(name)) };
-  const label = tag && (await volume("datastore/label", { label: name, tag }));
+  const label = tag && (await loadLabel(name, tag));
   nv.closeDrawing();
   Object.assign(state, closed, { name, images, scans: { [state.modality]: intensities(scan) } });
   replaceVolumes();
@@ -151,15 +142,13 @@ async function openCase(name) {
 }
 
 function showLabel(label, origin) {
-  if (!label) nv.createEmptyDrawing();
-  else if (!nv.loadDrawing(label)) throw new Error("The label does not lie on the scan's grid, and is not shown.");
+  const shown = label && nv.loadDrawing(label);
+  if (!shown) nv.createEmptyDrawing();
   Object.assign(state, { origin, strokes: 0, edited: false });
+  measure();
   nv.drawScene();
+  if (label && !shown) throw new Error(`The ${origin} does not lie on the scan's grid, and is not shown.`);
 }
-
-const intensities = ({ img, hdr, cal_min, cal_max, robust_min, robust_max, global_min, global_max }) => ({
-  img, hdr, cal_min, cal_max, robust_min, robust_max, global_min, global_max,
-});
 
 async function showModality(modality) {
   state.scans[modality] ??= intensities(await loadScan(state.name, modality));
@@ -182,19 +171,8 @@ async function segment() {
   if (state.doubt) moveTo(state.doubt);
 }
 
-// of what is labelled in a slice of the file's third axis, as voxel; of the slice itself where nothing is
-function middleOf({ img, hdr }, slice) {
-  const [, width, height] = hdr.dims;
-  const found = [];
-  for (let at = 0; at < width * height; at++) if (img[slice * width * height + at]) found.push(at);
-  const mean = (numbers) => Math.round(numbers.reduce((sum, number) => sum + number, 0) / numbers.length);
-  if (!found.length) return [width >> 1, height >> 1, slice];
-  return [mean(found.map((at) => at % width)), mean(found.map((at) => Math.floor(at / width))), slice];
-}
-
-function moveTo([i, j, k]) {
-  const mm = state.images.scan.hdr.affine.slice(0, 3).map(([x, y, z, offset]) => x * i + y * j + z * k + offset);
-  nv.scene.crosshairPos = nv.mm2frac(mm, 0, true);
+function moveTo(voxel) {
+  nv.scene.crosshairPos = nv.mm2frac(toMillimetres(voxel, state.images.scan), 0, true);
   nv.drawScene();
   nv.createOnLocationChange();
 }
@@ -242,14 +220,20 @@ function reflect() {
     slider.disabled = !there;
     slider.nextElementSibling.value = there ? `${slider.value} %` : "none";
   }
+  for (const line of all("[data-region]")) {
+    const confidence = state.figures?.mean_confidence[line.dataset.region];
+    line.cells[2].textContent = state.figures ? (confidence?.toFixed(3) ?? "none") : "";
+  }
+}
+
+// Brings the volumes in line with the label.
+function measure() {
   const counts = new Array(256).fill(0);
-  for (const value of nv.drawBitmap ?? []) counts[value]++;
-  const [x, y, z] = open ? state.images.scan.hdr.pixDims.slice(1) : [0, 0, 0];
+  for (const value of nv.drawBitmap) counts[value]++;
+  const [, x, y, z] = state.images.scan.hdr.pixDims;
   for (const line of all("[data-values]")) {
     const voxels = line.dataset.values.split(",").reduce((sum, value) => sum + counts[value], 0);
-    line.cells[1].textContent = open ? ((voxels * x * y * z) / 1000).toFixed(1) : "";
-    const confidence = state.figures?.mean_confidence[line.dataset.region];
-    if (line.dataset.region) line.cells[2].textContent = state.figures ? (confidence?.toFixed(3) ?? "none") : "";
+    line.cells[1].textContent = ((voxels * x * y * z) / 1000).toFixed(1);
   }
 }
 
@@ -265,22 +249,26 @@ nv.onLocationChange = ({ values }) => {
 };
 
 nv.onDrawingChanged = (action) => {
-  if (action === "draw") state.strokes = Math.min(state.strokes + 1, nv.opts.maxDrawUndoBitmaps - 1);
-  if (action === "undo") state.strokes--;
-  state.edited ||= action === "draw" || action === "undo";
+  if (action !== "draw" && action !== "undo") return;
+  state.strokes = Math.min(state.strokes + (action === "draw" ? 1 : -1), nv.opts.maxDrawUndoBitmaps - 1);
+  state.edited = true;
+  measure();
   reflect();
 };
 
 function listen() {
-  const click = (id, words, task) => byId(id).addEventListener("click", () => run(words(), task));
-  byId("next").addEventListener("click", () => discarding() && run("Asking for the next case …", next));
-  byId("score").addEventListener("click", score);
-  byId("segment").addEventListener("click", () => discarding() && run(`Segmenting ${state.name} …`, segment));
-  click("save", () => `Saving ${state.name} …`, save);
-  byId("doubt").addEventListener("click", () => moveTo(state.doubt));
-  byId("undo").addEventListener("click", () => nv.drawUndo());
-  byId("view").addEventListener("change", (event) => nv.setSliceType(Number(event.target.value)));
-  byId("size").addEventListener("change", (event) => (nv.opts.penSize = Number(event.target.value)));
+  const on = (id, event, listener) => byId(id).addEventListener(event, listener);
+  on("next", "click", () => discarding() && run("Asking for the next case …", next));
+  on("score", "click", score);
+  on("segment", "click", () => discarding() && run(`Segmenting ${state.name} …`, segment));
+  on("save", "click", () => run(`Saving ${state.name} …`, save));
+  on("doubt", "click", () => moveTo(state.doubt));
+  on("undo", "click", () => nv.drawUndo());
+  on("size", "change", ({ target }) => (nv.opts.penSize = Number(target.value)));
+  on("view", "change", ({ target }) => {
+    nv.setSliceType(Number(target.value));
+    byId("canvas").parentElement.classList.toggle("one-plane", Number(target.value) !== nv.sliceTypeMultiplanar);
+  });
   for (const button of all("[data-modality]")) {
     const { modality } = button.dataset;
     button.addEventListener("click", () => run(`Loading ${modality} …`, () => showModality(modality)));
@@ -289,7 +277,7 @@ function listen() {
   for (const slider of all("[data-overlay]")) {
     slider.addEventListener("input", () => setOpacity(slider.dataset.overlay));
   }
-  byId("sign-in").addEventListener("submit", (event) => {
+  on("sign-in", "submit", (event) => {
     event.preventDefault();
     run("Signing in …", async () => {
       await signIn(event.target);
