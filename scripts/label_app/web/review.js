@@ -10,6 +10,7 @@ const channel = (at) => [0, ...colours.map((colour) => parseInt(colour.slice(at,
 const NAMES = ["none", ...pens.map((button) => button.textContent)];
 const VALUES = [0, ...pens.map((button) => Number(button.dataset.pen))];
 const MULTIPLANAR_ROW = 3;
+const CROSSHAIR = 1.2; // mm; where it is thinner than a pixel, lines of it are not drawn
 
 const nv = new niivue.Niivue({
   isRadiologicalConvention: true,
@@ -20,7 +21,7 @@ const nv = new niivue.Niivue({
   backColor: [0, 0, 0, 1],
   fontColor: [0.8, 0.84, 0.88, 1],
   crosshairColor: [0.35, 0.65, 1, 0.8],
-  crosshairWidth: 1.2,
+  crosshairWidth: CROSSHAIR,
   crosshairWidthUnit: "mm",
   crosshairGap: 6,
   scrollRequiresFocus: true,
@@ -266,17 +267,17 @@ function listen() {
   on("undo", "click", () => nv.drawUndo());
   on("size", "change", ({ target }) => (nv.opts.penSize = Number(target.value)));
   on("view", "change", ({ target }) => {
+    const onePlane = Number(target.value) !== nv.sliceTypeMultiplanar;
+    byId("canvas").parentElement.classList.toggle("one-plane", onePlane);
     nv.setSliceType(Number(target.value));
-    byId("canvas").parentElement.classList.toggle("one-plane", Number(target.value) !== nv.sliceTypeMultiplanar);
+    nv.setCrosshairWidth(onePlane ? CROSSHAIR / 2 : CROSSHAIR);
   });
   for (const button of all("[data-modality]")) {
     const { modality } = button.dataset;
     button.addEventListener("click", () => run(`Loading ${modality} …`, () => showModality(modality)));
   }
   for (const button of all("[data-pen]")) button.addEventListener("click", () => setPen(button.dataset.pen));
-  for (const slider of all("[data-overlay]")) {
-    slider.addEventListener("input", () => setOpacity(slider.dataset.overlay));
-  }
+  for (const slider of all("[data-overlay]")) slider.addEventListener("input", () => setOpacity(slider.dataset.overlay));
   on("sign-in", "submit", (event) => {
     event.preventDefault();
     run("Signing in …", async () => {
