@@ -131,7 +131,7 @@ function replaceVolumes() {
 
 async function openCase(name) {
   const labels = state.cases[name]?.labels ?? {};
-  const tag = ["final", "original"].filter((tag) => labels[tag]).sort((a, b) => labels[b].info.ts - labels[a].info.ts)[0];
+  const tag = ["final", "original"].filter((t) => labels[t]).sort((a, b) => labels[b].info.ts - labels[a].info.ts)[0];
   const scan = await loadScan(name, state.modality);
   const images = { scan, confidence: labels.confidence && (await loadConfidence(name)) };
   const label = tag && (await loadLabel(name, tag));
@@ -189,8 +189,7 @@ async function save() {
 }
 
 // ---- what the page says
-const overlay = (name) => document.querySelector(`[data-overlay=${name}]`);
-const opacityOf = (name) => Number(overlay(name).value) / 100;
+const opacityOf = (name) => Number(document.querySelector(`[data-overlay=${name}]`).value) / 100;
 
 function setOpacity(name) {
   if (name === "label") nv.setDrawOpacity(opacityOf(name));
@@ -277,7 +276,7 @@ function listen() {
     button.addEventListener("click", () => run(`Loading ${modality} …`, () => showModality(modality)));
   }
   for (const button of all("[data-pen]")) button.addEventListener("click", () => setPen(button.dataset.pen));
-  for (const slider of all("[data-overlay]")) slider.addEventListener("input", () => setOpacity(slider.dataset.overlay));
+  for (const range of all("[data-overlay]")) range.addEventListener("input", () => setOpacity(range.dataset.overlay));
   on("sign-in", "submit", (event) => {
     event.preventDefault();
     run("Signing in …", async () => {
