@@ -32,6 +32,7 @@ from monailabel.tasks.activelearning.random import Random  # noqa: E402
 from scripts.allocator import keep_freed_memory  # noqa: E402
 from scripts.label_app.datastore import CaseDatastore, http_errors  # noqa: E402
 from scripts.label_app.inference import ConfidenceTask, SegmentationTask  # noqa: E402
+from scripts.label_app.review import router  # noqa: E402
 from scripts.label_app.scoring import ByConfidence, CriticScoring  # noqa: E402
 from scripts.label_app.training import FineTuning  # noqa: E402
 
@@ -43,6 +44,13 @@ class BratsReview(MONAILabelApp):
         self.bundle = conf.get("bundle", str(BUNDLE))
         keep_freed_memory()
         super().__init__(app_dir, studies, conf, name="BraTS review", description="Not for diagnosis.")
+
+    def on_init_complete(self) -> None:
+        """Adds the page for reviewers to MONAI Label's own, where there is a server: tasks have none."""
+        from monailabel.app import app
+
+        app.include_router(router)
+        super().on_init_complete()
 
     def init_datastore(self) -> CaseDatastore:
         """Shows the cases of the studies folder."""

@@ -49,7 +49,8 @@ class CriticScoring(ScoringMethod):
     def __call__(self, request: dict[str, Any], datastore: CaseDatastore) -> dict[str, Any]:
         """Scores the pending cases, and gives the number of them and of those that failed."""
         pending, failed = self.pending(datastore), 0
-        for case in pending:
+        for done, case in enumerate(pending):
+            logger.info("%d of %d scored", done, len(pending))
             info: dict[str, Any] = {"scored": self._stamp(datastore, case), "fault": None} | dict.fromkeys(SCORES)
             try:
                 item = datastore.item(case)
