@@ -23,9 +23,9 @@ import numpy as np
 import pytest
 
 from scripts.phantom import make_cohort
+from tests.label_app.test_app import Server, installed
 from tests.reporting.test_page import CHROMIUM, FLAGS
 from tests.test_checks import MODALITIES, save
-from tests.test_label_app import Server, installed
 from tests.test_workflows import BUNDLE
 
 TURNED = ("PIL", "ASR")
