@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--reviewed", type=int, default=8, help="cases to begin with, and as many are added (8)")
     parser.add_argument("--draws", type=int, default=5, help="fine-tunings of each way of choosing (5)")
     parser.add_argument("--epochs", type=int, default=60, help="of the first training (60)")
-    parser.add_argument("--finetune_epochs", type=int, default=20, help="of each fine-tuning (20)")
+    parser.add_argument("--finetune_epochs", type=int, default=10, help="of each fine-tuning (10)")
     args = parser.parse_args()
     output_dir = Path(args.output_dir).resolve()
     cohort = Cohort(args.dataset_dir, cache_dir=str(output_dir / "cache"))
