@@ -31,7 +31,7 @@ from scripts.handlers import dice_per_region
 from scripts.label_app.confidence import review_figures, score
 
 BUNDLE = Path(__file__).resolve().parents[1]
-SMALL = {"features": 8, "critic_features": 4, "spacing": 3.0, "patch_size": 48}
+SMALL = {"features": 8, "critic_features": 4, "spacing": 3.0, "patch_size": 48, "batch_size": 2}
 # how the 8 are chosen: by what figure of `review_figures`, and whether the largest come first
 CHOICES = {"least confident": ("mean_confidence", 1), "highest entropy": ("mean_entropy", -1)}
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--reviewed", type=int, default=8, help="cases to begin with, and as many are added (8)")
     parser.add_argument("--draws", type=int, default=5, help="fine-tunings of each way of choosing (5)")
     parser.add_argument("--epochs", type=int, default=60, help="of the first training (60)")
-    parser.add_argument("--finetune_epochs", type=int, default=10, help="of each fine-tuning (10)")
+    parser.add_argument("--finetune_epochs", type=int, default=20, help="of each fine-tuning (20)")
     args = parser.parse_args()
     output_dir = Path(args.output_dir).resolve()
     cohort = Cohort(args.dataset_dir, cache_dir=str(output_dir / "cache"))

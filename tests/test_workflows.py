@@ -28,6 +28,7 @@ import pytest
 import torch
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.data import list_data_collate
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.datalist import Cohort
@@ -157,6 +158,16 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(
     )
     for name in ("network", "critic"):
         assert all(torch.equal(ended[name][key], expected[name][key]) for key in expected[name])
+
+
+def test_a_batch_may_mix_cases_out_of_the_cache_with_new_ones(cohort: Path, tmp_path: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(BUNDLE / TRAIN)
+    parser.update({"dataset_dir": str(cohort), "cache_dir": str(tmp_path), **SMALL})
+    dataset = parser.get_parsed_content("train#dataset")
+    dataset[0]  # as by a training that was stopped in its first epoch
+    batch = list_data_collate([dataset[0], dataset[1]])
+    assert batch["image"].shape == (2, 4, 16, 16, 16)
 
 
 def test_evaluating_writes_every_figure_of_the_held_out_cases(places: dict[str, object], cohort: Path) -> None:
