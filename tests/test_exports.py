@@ -1,0 +1,103 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.utils import optional_import
+
+from scripts.errors import BundleError
+from scripts.exports import OnnxNetwork, load_exported
+from scripts.phantom import make_cohort
+from tests.test_workflows import BUNDLE, INFERENCE, run_bundle, voxels
+
+DYNAMIC = "{0: 'batch', 2: 'height', 3: 'width', 4: 'depth'}"
+TRACING = "{'input_names': ['image'], 'output_names': ['pred'], 'dynamo': False, "
+TRACING += f"'dynamic_axes': {{'image': {DYNAMIC}, 'pred': {DYNAMIC}}}}}"
+onnx_installed = optional_import("onnx")[1] and optional_import("onnxruntime")[1]
+
+
+def export(command: str, path: Path, *options: str) -> Path:
+    """Exports the shipped weights by MONAI's command."""
+    words = [sys.executable, "-m", "monai.bundle", command, "--net_id", "network_def", "--filepath", str(path)]
+    words += ["--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json", "--config_file", INFERENCE]
+    result = subprocess.run([*words, *options], cwd=BUNDLE, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def torchscript(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export("ckpt_export", tmp_path_factory.mktemp("export") / "model.ts")
+
+
+@pytest.fixture(scope="module")
+def onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not onnx_installed:
+        pytest.skip("ONNX is not installed: requirements-export.txt")
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    return export("onnx_export", path, "--use_trace", "true", "--converter_kwargs", TRACING)
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(make_cohort(tmp_path_factory.mktemp("data"), cases=1, shape=(160, 176, 144)))
+
+
+def segment(phantoms: Path, folder: Path, **knobs: object) -> np.ndarray:
+    places = {"dataset_dir": phantoms, "output_dir": folder, "cache_dir": folder}
+    result = run_bundle("inferring", INFERENCE, **places, whole_voxels=0, **knobs)
+    assert result.returncode == 0, result.stderr
+    return voxels(next(folder.glob("*_seg.nii.gz")))
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    return 2 * ((first == second) & (first > 0)).sum() / ((first > 0).sum() + (second > 0).sum())
+
+
+@pytest.fixture(scope="module")
+def own(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    labels = segment(phantoms, tmp_path_factory.mktemp("own"))
+    assert (labels > 0).sum() > 100
+    return labels
+
+
+def test_torchscript_segments_as_the_network_does(
+    torchscript: Path, phantoms: Path, own: np.ndarray, tmp_path: Path
+) -> None:
+    assert dice(segment(phantoms, tmp_path, exported=torchscript), own) >= 0.999
+
+
+def test_onnx_segments_as_the_network_does(onnx: Path, phantoms: Path, own: np.ndarray, tmp_path: Path) -> None:
+    assert dice(segment(phantoms, tmp_path, exported=onnx), own) >= 0.999
+
+
+def test_onnx_takes_images_of_any_multiple_of_16(onnx: Path, torchscript: Path) -> None:
+    image = torch.rand(2, 4, 32, 48, 16)
+    network = load_exported(str(torchscript), torch.device("cpu"))
+    with torch.no_grad():
+        torch.testing.assert_close(OnnxNetwork(str(onnx))(image), network(image), rtol=1e-3, atol=1e-3)
+    with pytest.raises(BundleError, match="--whole_voxels 0"):
+        OnnxNetwork(str(onnx))(torch.rand(1, 4, 32, 40, 16))
+
+
+def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no such file"):
+        load_exported(str(tmp_path / "model.ts"), torch.device("cpu"))
+    (tmp_path / "model.ts").write_bytes(b"no export")
+    with pytest.raises(BundleError, match="TorchScript"):
+        load_exported(str(tmp_path / "model.ts"), torch.device("cpu"))
