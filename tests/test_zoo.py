@@ -1,0 +1,161 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What a user of the Model Zoo does with the archive, by MONAI's own commands, from a folder that is not the bundle's."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import monai.bundle
+import pytest
+import torch
+from monai.networks.nets import BasicUNet
+from monai.utils import optional_import
+
+from scripts.phantom import make_cohort
+from scripts.release import BUNDLE, NAME
+from tests.test_exports import TRACING
+from tests.test_release import SCHEMA
+from tests.test_workflows import SMALL, voxels
+
+VERSION = json.loads((BUNDLE / "metadata.json").read_text())["version"]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hosted")
+    command = [sys.executable, "-m", "scripts.release", "--output_dir", str(folder)]
+    subprocess.run(command, cwd=BUNDLE, check=True, capture_output=True, timeout=300)
+    return folder / f"{NAME}_v{VERSION}.zip"
+
+
+@pytest.fixture(scope="module")
+def bundle(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle as it was downloaded, into a folder with a space in its name."""
+    folder = tmp_path_factory.mktemp("a zoo of models")
+    options = ("--name", NAME, "--version", VERSION, "--bundle_dir", str(folder), "--url", archive.as_uri())
+    command("download", *options, folder=folder)
+    return folder / NAME
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(make_cohort(tmp_path_factory.mktemp("data") / "phantoms", cases=5, shape=(48, 48, 40)))
+
+
+def command(name: str, *options: str, folder: Path, fails: bool = False) -> str:
+    """Runs one of MONAI's commands with the bundle's scripts at hand, and gives what it printed."""
+    words = [sys.executable, "-m", "monai.bundle", name, *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+    assert (result.returncode != 0) == fails, result.stderr
+    return result.stdout + result.stderr
+
+
+def configs(*names: str) -> tuple[str, ...]:
+    files = ",".join(f"'configs/{name}.yaml'" for name in names)
+    return ("--config_file", f"[{files}]", "--meta_file", "configs/metadata.json")
+
+
+def test_it_is_downloaded_over_http(archive: Path, tmp_path: Path) -> None:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(archive.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/{archive.name}"
+        command("download", "--name", NAME, "--bundle_dir", str(tmp_path), "--url", url, folder=tmp_path)
+        server.shutdown()
+    assert (tmp_path / NAME / "models" / "model.pt").read_bytes() == (BUNDLE / "models" / "model.pt").read_bytes()
+
+
+def test_its_weights_are_loaded(bundle: Path) -> None:
+    network = BasicUNet(
+        spatial_dims=3,
+        in_channels=4,
+        out_channels=3,
+        features=(16, 32, 64, 128, 128, 16),
+        norm=("group", {"num_groups": 8}),
+        upsample="nontrainable",
+    )
+    loaded = monai.bundle.load(NAME, bundle_dir=str(bundle.parent), model=network)
+    expected = torch.load(BUNDLE / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
+
+
+def test_training_evaluating_and_inferring_run(bundle: Path, phantoms: Path, tmp_path: Path) -> None:
+    small = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
+    places = ["--dataset_dir", str(phantoms), "--cache_dir", str(tmp_path / "cache"), "--output_dir"]
+    weights = ["--ckpt_dir", str(tmp_path / "weights"), "--epochs", "1", "--val_interval", "1"]
+    run = functools.partial(command, folder=bundle)
+    run("run", "training", *configs("train"), *places, str(tmp_path / "train"), *weights, *small)
+    assert (tmp_path / "weights" / "model.pt").exists()
+    run("run", "evaluating", *configs("inference", "evaluate"), *places, str(tmp_path / "evaluate"))
+    assert (tmp_path / "evaluate" / "report.html").exists()
+    run("run", "inferring", *configs("inference"), *places, str(tmp_path / "infer"))
+    run("run_workflow", *configs("inference"), *places, str(tmp_path / "workflow"))
+    first, second = (sorted((tmp_path / name).glob("*_seg.nii.gz")) for name in ("infer", "workflow"))
+    assert len(first) == 5
+    assert all((voxels(one) == voxels(other)).all() for one, other in zip(first, second, strict=True))
+
+
+def test_metadata_and_network_are_verified(bundle: Path) -> None:
+    pytest.importorskip("jsonschema")
+    options = ("--meta_file", "configs/metadata.json", "--filepath", str(SCHEMA))
+    assert "metadata is verified" in command("verify_metadata", *options, folder=bundle)
+    options = ("--net_id", "network_def", *configs("inference"))
+    assert "verified with no error" in command("verify_net_in_out", *options, folder=bundle)
+
+
+def test_it_is_exported_or_says_why_not(bundle: Path, tmp_path: Path) -> None:
+    options = ("--net_id", "network_def", "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json")
+    options += ("--config_file", "configs/inference.yaml", "--filepath")
+    command("ckpt_export", *options, str(tmp_path / "model.ts"), folder=bundle)
+    _, metadata, _ = monai.bundle.load(
+        NAME, bundle_dir=str(bundle.parent), model_file=str(tmp_path / "model.ts"), load_ts_module=True
+    )
+    assert metadata["version"] == VERSION
+    if optional_import("onnx")[1]:
+        tracing = ("--use_trace", "true", "--converter_kwargs", TRACING)
+        command("onnx_export", *options, str(tmp_path / "model.onnx"), *tracing, folder=bundle)
+        assert (tmp_path / "model.onnx").stat().st_size > 10_000_000
+    if not optional_import("torch_tensorrt")[1]:
+        printed = command(
+            "trt_export", *options, str(tmp_path / "trt.ts"), "--precision", "fp32", folder=bundle, fails=True
+        )
+        assert "tensorrt" in printed.lower()
+
+
+@pytest.fixture
+def importable(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As a program in another folder does it: the bundle's scripts are found by sys.path."""
+    monkeypatch.syspath_prepend(str(bundle))
+    yield
+
+
+@pytest.mark.usefixtures("importable")
+@pytest.mark.parametrize("workflow_type", ["train", "inference"])
+def test_no_property_is_missing(workflow_type: str, bundle: Path, phantoms: Path) -> None:
+    workflow = monai.bundle.create_workflow(
+        config_file=str(bundle / "configs" / f"{workflow_type}.yaml"),
+        workflow_type=workflow_type,
+        logging_file=False,
+        bundle_root=str(bundle),
+        dataset_dir=str(phantoms),
+    )
+    assert workflow.check_properties() == []
