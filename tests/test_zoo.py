@@ -9,7 +9,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a user of the Model Zoo does with the archive, by MONAI's own commands, from a folder that is not the bundle's."""
+"""What a user of the Model Zoo does with the archive, by MONAI's own commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import monai.bundle
@@ -142,10 +141,9 @@ def test_it_is_exported_or_says_why_not(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def importable(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def importable(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a program in another folder does it: the bundle's scripts are found by sys.path."""
     monkeypatch.syspath_prepend(str(bundle))
-    yield
 
 
 @pytest.mark.usefixtures("importable")
