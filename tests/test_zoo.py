@@ -133,11 +133,11 @@ def test_it_is_exported_or_says_why_not(bundle: Path, tmp_path: Path) -> None:
         tracing = ("--use_trace", "true", "--converter_kwargs", TRACING)
         command("onnx_export", *options, str(tmp_path / "model.onnx"), *tracing, folder=bundle)
         assert (tmp_path / "model.onnx").stat().st_size > 10_000_000
-    if not optional_import("torch_tensorrt")[1]:
+    if not torch.cuda.is_available():
         printed = command(
             "trt_export", *options, str(tmp_path / "trt.ts"), "--precision", "fp32", folder=bundle, fails=True
         )
-        assert "tensorrt" in printed.lower()
+        assert "Cannot find any GPU devices" in printed
 
 
 @pytest.fixture
