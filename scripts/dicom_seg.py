@@ -42,8 +42,10 @@ SEGMENTS = {
 }
 METADATA = Path(__file__).parents[1] / "configs" / "metadata.json"
 # DICOM demands these tags but lets them be empty; anonymisers remove them
-_MAY_BE_EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID")
-_MAY_BE_EMPTY += ("StudyDate", "StudyTime")
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+)
 
 
 class SaveDicomSegd(MapTransform):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from scripts.errors import BundleError
 from scripts.phantom import make_cohort
 from scripts.transforms import LoadScansd
 from tests.dicom_builder import OBLIQUE, Grid, save_case
-from tests.test_workflows import BUNDLE, run_bundle, voxels
+from tests.test_workflows import BUNDLE, assert_clear_error, run_bundle, voxels
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed: requirements-dicom.txt")
 pydicom = pytest.importorskip("pydicom")
@@ -45,7 +46,10 @@ GRIDS = {
 }
 
 
-def load(folder: Path, labels: np.ndarray, grid: Grid, **tags: Any) -> dict[str, Any]:
+Item = dict[Hashable, Any]
+
+
+def load(folder: Path, labels: np.ndarray, grid: Grid, **tags: Any) -> Item:
     """Writes a case whose T1ce shows the labels, loads it, and takes them from there: voxels that no affine placed."""
     scans = np.stack([labels + number for number in (7, 0, 8, 9)])
     series = save_case(folder / "case1", scans, grid, **tags)
@@ -53,7 +57,7 @@ def load(folder: Path, labels: np.ndarray, grid: Grid, **tags: Any) -> dict[str,
     return item | {"pred": item["image"][1:2].to("cpu"), "series": series}
 
 
-def save(item: dict[str, Any], folder: Path, **arguments: Any) -> Any:
+def save(item: Item, folder: Path, **arguments: Any) -> Any:
     SaveDicomSegd("pred", folder, **arguments)(item)
     return pydicom.dcmread(folder / f"{item['case']}_seg.dcm")
 
@@ -77,7 +81,7 @@ def points_of(segmentation: Any) -> dict[int, set[tuple[float, ...]]]:
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 def test_every_voxel_comes_back_at_its_place(grid: Grid, tmp_path: Path) -> None:
     item = load(tmp_path, LABELS, grid)
-    expected = {number: grid.points_of(value == LABELS) for number, value in enumerate((1, 2, 4), 1)}
+    expected = {number: grid.points_of(np.equal(LABELS, value)) for number, value in enumerate((1, 2, 4), 1)}
     assert points_of(save(item, tmp_path)) == expected
 
 
@@ -146,7 +150,7 @@ def test_segments_that_were_not_found_are_described_without_voxels(kept: int, tm
     assert points_of(segmentation) == ({2: Grid().points_of(labels == 2)} if kept else {})
 
 
-def spoil(item: dict[str, Any], index: int, **tags: Any) -> None:
+def spoil(item: Item, index: int, **tags: Any) -> None:
     """Sets tags of a series' instances, or takes them away."""
     for file in Path(item["series"][index]).iterdir():
         instance = pydicom.dcmread(file)
@@ -186,21 +190,24 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fault_is_kept_for_the_end_of_the_run(tmp_path: Path) -> None:
     problems: dict[str, str] = {}
-    item = {"pred": MetaTensor(np.zeros((1, 2, 2, 2))), "case": "case3", "series": ["a.nii", "b.nii"]}
+    item: Item = {"pred": MetaTensor(np.zeros((1, 2, 2, 2))), "case": "case3", "series": ["a.nii", "b.nii"]}
     SaveDicomSegd("pred", tmp_path, problems=problems)(item)
     assert "is no folder of a DICOM series" in problems["case3"]
 
 
 def test_by_the_bundle_s_own_command(tmp_path: Path) -> None:
-    """The segmentation has the voxels of the NIfTI label map, and lies on the tumour."""
+    """The segmentation has the voxels of the NIfTI label map; a case of NIfTI files is reported at the end."""
     cohort = Path(make_cohort(tmp_path / "phantoms", cases=1, shape=(48, 48, 40)))
     (folder,) = [place for place in cohort.iterdir() if place.is_dir()]
     scans = [voxels(folder / f"{folder.name}_{name}.nii.gz") for name in ("t1", "t1ce", "t2", "flair")]
     grid = Grid(OBLIQUE, spacing=(4.0, 4.0, 4.0))
-    save_case(tmp_path / "dicom" / "case1", np.stack(scans).transpose(0, 3, 2, 1), grid)
-    places = {"dataset_dir": tmp_path / "dicom", "output_dir": tmp_path / "out", "cache_dir": tmp_path / "cache"}
+    save_case(tmp_path / "data" / "case1", np.stack(scans).transpose(0, 3, 2, 1), grid)
+    folder.rename(tmp_path / "data" / "case2")
+    places = {"dataset_dir": tmp_path / "data", "output_dir": tmp_path / "out", "cache_dir": tmp_path / "cache"}
     result = run_bundle("inferring", CONFIGS, **places, reference_series="T2")
-    assert result.returncode == 0, result.stderr
+    assert_clear_error(result, "cases left out: 1", folder.name, "is no folder of a DICOM series")
+    assert [file.name for file in (tmp_path / "out").glob("*.dcm")] == ["case1_seg.dcm"]
+    assert len(list((tmp_path / "out").glob("*_seg.nii.gz"))) == 2
     segmentation = pydicom.dcmread(tmp_path / "out" / "case1_seg.dcm")
     assert segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.4.3"
     nifti = nib.Nifti1Image.from_filename(tmp_path / "out" / "case1_seg.nii.gz")
