@@ -27,8 +27,10 @@ from scripts.files import write_whole
 BUNDLE = Path(__file__).resolve().parents[1]
 NAME = "brats_mri_reciprocal_segmentation"
 # what a user of the bundle needs; tests and caches are the developers'
-CONTENTS = ("LICENSE", "README.md", "metadata.json", "requirements*.txt", "large_files.yml")
-CONTENTS += ("configs/*", "docs/*", "models/model.pt", "models/critic.pt", "scripts/**/*")
+CONTENTS = (
+    *("LICENSE", "README.md", "metadata.json", "requirements*.txt", "large_files.yml"),
+    *("configs/*", "docs/*", "models/model.pt", "models/critic.pt", "scripts/**/*"),
+)
 # of the model zoo: what must be there, and how large a file may be
 NECESSARY = ("LICENSE", "configs/metadata.json", "configs/inference.yaml", "docs/README.md", "models/model.pt")
 MAX_BYTES = 25 * 1000**2
