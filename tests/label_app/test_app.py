@@ -27,6 +27,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from monai.utils import optional_import
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.cases import Item, find_cases
 from scripts.errors import BundleError
@@ -449,6 +450,9 @@ def test_fine_tuning_changes_what_is_served_only_when_it_is_better(server: Serve
     server.client.train_start("segmentation", {"max_epochs": 1, "val_split": 0.34})
     verdict = next(line for line in server.wait_for("train")["details"] if "mean Dice" in line)
     assert (served.read_bytes() == before) == ("not served" in verdict)
+    events = EventAccumulator(str(server.bundle / "output" / "finetune" / "tensorboard"))
+    events.Reload()
+    assert events.Scalars("train/unlabelled_vat_loss")  # of the cases that nobody has reviewed
     if "not served" not in verdict:
         assert served.with_suffix(".previous.pt").read_bytes() == before
     labels, _ = server.infer("segmentation", phantoms[0])
