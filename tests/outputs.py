@@ -38,6 +38,11 @@ def make_outputs(folder: Path, *, cases: int = 3, shape: tuple[int, int, int] = 
     return items
 
 
+def label_dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Dice of two label maps, over the voxels that have a label; one counts only where both have the same."""
+    return 2 * ((first == second) & (first > 0)).sum() / ((first > 0).sum() + (second > 0).sum())
+
+
 class KnownFigures:
     """Handler that puts figures into an evaluator's state, as the metrics do."""
 

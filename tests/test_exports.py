@@ -23,6 +23,7 @@ from monai.utils import optional_import
 from scripts.errors import BundleError
 from scripts.exports import OnnxNetwork, load_exported
 from scripts.phantom import make_cohort
+from tests.outputs import label_dice
 from tests.test_workflows import BUNDLE, INFERENCE, run_bundle, voxels
 
 DYNAMIC = "{0: 'batch', 2: 'height', 3: 'width', 4: 'depth'}"
@@ -65,10 +66,6 @@ def segment(phantoms: Path, folder: Path, **knobs: object) -> np.ndarray:
     return voxels(next(folder.glob("*_seg.nii.gz")))
 
 
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    return 2 * ((first == second) & (first > 0)).sum() / ((first > 0).sum() + (second > 0).sum())
-
-
 @pytest.fixture(scope="module")
 def own(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     labels = segment(phantoms, tmp_path_factory.mktemp("own"))
@@ -79,11 +76,11 @@ def own(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
 def test_torchscript_segments_as_the_network_does(
     torchscript: Path, phantoms: Path, own: np.ndarray, tmp_path: Path
 ) -> None:
-    assert dice(segment(phantoms, tmp_path, exported=torchscript), own) >= 0.999
+    assert label_dice(segment(phantoms, tmp_path, exported=torchscript), own) >= 0.999
 
 
 def test_onnx_segments_as_the_network_does(onnx: Path, phantoms: Path, own: np.ndarray, tmp_path: Path) -> None:
-    assert dice(segment(phantoms, tmp_path, exported=onnx), own) >= 0.999
+    assert label_dice(segment(phantoms, tmp_path, exported=onnx), own) >= 0.999
 
 
 def test_onnx_takes_images_of_any_multiple_of_16(onnx: Path, torchscript: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from scripts.figures.case_figures import REGIONS
-from scripts.label_app.volumes import LABELS
+from scripts.label_app.volumes import LABELS, REGION_VALUES
 from scripts.referee import ZONES, distance_within, entropy
 
 Figures = dict[str, Any]
@@ -39,7 +39,7 @@ def review_figures(
         was predicted; `volumes_ml` of each label and region; `slice`, the axial one (the third axis) with the most
         doubt, summed over its voxels and the regions, None where nothing was predicted; and a `note`.
     """
-    regions = np.stack([np.isin(labels, values) for values in ((1, 4), (1, 2, 4), (4,))])
+    regions = np.stack([np.isin(labels, values) for values in REGION_VALUES.values()])
     near = [region | (distance_within(region, spacing, reach=ZONES["neighbourhood"]) < np.inf) for region in regions]
     means: dict[str, dict[str, float | None]] = {"mean_confidence": {}, "mean_entropy": {}}
     doubt = np.zeros(labels.shape[2])

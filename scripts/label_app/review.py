@@ -18,7 +18,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from monailabel.config import settings
 
-from scripts.label_app.volumes import LABELS
+from scripts.label_app.volumes import LABELS, REGION_VALUES
 from scripts.reporting.appearance import COLOURS_BY_VALUE, NOT_FOR_DIAGNOSIS
 
 WEB = Path(__file__).parent / "web"
@@ -28,7 +28,6 @@ ASSETS = {
     **{name: WEB / name for name in ("review.css", "review.js", "server.js", "volumes.js")},
     **{name: REPORT_WEB / name for name in ("report.css", "niivue.umd.js", "LICENSES.txt")},
 }
-REGION_VALUES = {"TC": (1, 4), "WT": (1, 2, 4), "ET": (4,)}
 HEADERS = {
     # the page talks to its own server alone, whatever a case is called; NiiVue's fonts are data URLs
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

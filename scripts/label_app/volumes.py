@@ -28,6 +28,7 @@ from scripts.transforms import LoadScansd
 
 VIEWS = ("t1", "t1ce", "t2", "flair", "4d")  # what a client may look at: one modality, or all in one file
 LABELS = {"necrotic core": 1, "oedema": 2, "enhancing tumour": 4}
+REGION_VALUES = {"TC": (1, 4), "WT": (1, 2, 4), "ET": (4,)}
 
 
 def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:

@@ -34,6 +34,7 @@ from scripts.errors import BundleError
 from scripts.label_app.confidence import overlay, review_figures, score
 from scripts.label_app.volumes import to_labels, to_view
 from scripts.phantom import make_cohort
+from tests.outputs import label_dice
 from tests.test_checks import make_case, make_label, save, save_dicom
 from tests.test_workflows import BUNDLE, REAL_CASES, run_bundle
 
@@ -278,6 +279,8 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
+        for name in ("configs", "scripts", "models"):
+            shutil.copytree(BUNDLE / name, self.bundle / name)
         (folder / "client").mkdir(exist_ok=True)
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = MONAILabelClient(self.url, tmpdir=str(folder / "client"))
@@ -308,6 +311,10 @@ class Server:
                 assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
                 time.sleep(0.5)
         raise AssertionError("the server does not answer")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def infer(self, model: str, image: str, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
         file, params = self.client.infer(model, image, {}, **options)
@@ -347,12 +354,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     broken.mkdir()
     for name in ("t1", "t1ce", "flair"):
         save(broken / f"broken_{name}.nii.gz", np.ones((8, 8, 8), np.int16))
-    for name in ("configs", "scripts", "models"):
-        shutil.copytree(BUNDLE / name, folder / "bundle" / name)
     server = Server(folder)
     yield server
-    server.process.kill()
-    server.process.wait()
+    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -361,10 +365,6 @@ def own(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, n
     folder = tmp_path_factory.mktemp("own")
     run_bundle("inferring", "configs/inference.yaml", dataset_dir=server.studies, output_dir=folder, cache_dir=folder)
     return {path.name.removesuffix("_seg.nii.gz"): voxels(path) for path in folder.glob("*_seg.nii.gz")}
-
-
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    return 2 * ((first == second) & (first > 0)).sum() / ((first > 0).sum() + (second > 0).sum())
 
 
 @pytest.mark.label
@@ -384,12 +384,12 @@ def test_every_case_is_segmented_as_the_bundle_does_in_both_forms(server: Server
         labels, params = server.infer("segmentation", case)
         assert labels.shape == expected.shape
         assert set(np.unique(labels)) <= {0, 1, 2, 4}
-        assert dice(labels, expected) >= 0.999
+        assert label_dice(labels, expected) >= 0.999
         assert set(params["label_colours"]) == set(params["label_names"])
     four = requests.get(f"{server.url}/datastore/image", params={"image": case}, timeout=60).content
     (server.folder / "four.nii.gz").write_bytes(four)
     labels, _ = server.infer("segmentation", "", file=str(server.folder / "four.nii.gz"))
-    assert dice(labels, expected) >= 0.999
+    assert label_dice(labels, expected) >= 0.999
 
 
 @pytest.mark.label
@@ -397,14 +397,14 @@ def test_two_requests_at_once_are_both_served(server: Server, own: dict[str, np.
     cases = sorted(own)[-2:]
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(lambda case: server.infer("segmentation", case)[0], cases)
-    assert all(dice(labels, own[case]) >= 0.999 for case, labels in zip(cases, found))
+    assert all(label_dice(labels, own[case]) >= 0.999 for case, labels in zip(cases, found))
 
 
 @pytest.mark.label
 def test_the_critic_says_where_to_look(server: Server, own: dict[str, np.ndarray]) -> None:
     case = min(own)
     labels, params = server.infer("confidence", case)
-    assert dice(labels, own[case]) >= 0.999
+    assert label_dice(labels, own[case]) >= 0.999
     assert set(params["mean_confidence"]) == {"TC", "WT", "ET"}
     assert 0 <= params["slice"]["index"] < labels.shape[2]
     assert params["note"] == "Not for diagnosis."

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,9 +23,7 @@ import pytest
 
 from scripts.phantom import make_cohort
 from tests.label_app.test_app import Server, installed
-from tests.reporting.test_page import CHROMIUM, FLAGS
 from tests.test_checks import MODALITIES, save
-from tests.test_workflows import BUNDLE
 
 TURNED = ("PIL", "ASR")
 
@@ -47,23 +44,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     make_cohort(folder / "studies", cases=3, shape=(48, 48, 40))
     for axes in TURNED:
         make_turned_case(folder / "studies" / f"turned_{axes}", axes)
-    for name in ("configs", "scripts", "models"):
-        shutil.copytree(BUNDLE / name, folder / "bundle" / name)
     server = Server(folder)
     yield server
-    server.process.kill()
-    server.process.wait()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on PATH")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
+    server.stop()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,9 +25,6 @@ from scripts.report import write_pages
 from scripts.reporting.page import Plot, Section, write_report
 from tests.outputs import make_outputs
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# WebGL 2 without a GPU
-FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 NAN = float("nan")
 DICE = np.array([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3], [0.5, 0.5, NAN]])
 FIGURES = {"dice": DICE, "hd95": 10 * DICE[::-1], "volume_ml": 20 * DICE}
@@ -96,17 +92,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     items = make_outputs(folder)
     (folder / "out" / f"{items[1]['case']}_confidence.nii.gz").unlink()
     return write_pages(folder / "out", items, FIGURES, title="Phantoms")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on PATH")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture
