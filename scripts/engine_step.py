@@ -20,9 +20,13 @@ from monai.utils.enums import AdversarialIterationEvents as Events
 from monai.utils.enums import AdversarialKeys
 from monai.utils.enums import CommonKeys as Keys
 
+from scripts.distributed import everywhere
 from scripts.errors import BundleError
+from scripts.gradients import Window, step, window
 from scripts.precision import autocast, critic_scaler, segmenter_scaler
 from scripts.ramp import ramp
+
+STEP_TAKEN = "step_taken"
 
 
 class ReciprocalStep:
@@ -34,18 +38,30 @@ class ReciprocalStep:
     `d_loss_function(real_logits, fake_logits, label)`. All terms are in `engine.state.output`; what comes of VAT adds
     itself on the event after the segmenter's backward.
 
+    Several batches may share one step of the optimisers, and several processes always do: the step is that of the
+    mean gradient. Where a loss or gradient is not finite, in whatever process, all of them leave out the rest of that
+    step: weights, optimisers and the critic stay as they were. After the last batch of a step, `STEP_TAKEN` in the
+    output tells which it was. The critic's BatchNorm sees each batch by itself.
+
     Args:
         lambda_dice: weight of the Dice loss.
         lambda_critic: weight of the adversarial loss; with 0, no critic is run or trained.
         critic_start: the iteration after which the critic begins to learn and to be heard.
         critic_ramp: iterations in which its weight rises to the full one.
+        accumulate: batches, and so iterations, of a step; the last one of an epoch may have fewer.
 
     Raises:
         BundleError: when a weight is negative.
     """
 
     def __init__(
-        self, *, lambda_dice: float = 1.0, lambda_critic: float = 0.3, critic_start: int = 0, critic_ramp: int = 0
+        self,
+        *,
+        lambda_dice: float = 1.0,
+        lambda_critic: float = 0.3,
+        critic_start: int = 0,
+        critic_ramp: int = 0,
+        accumulate: int = 1,
     ) -> None:
         for name, weight in (("lambda_dice", lambda_dice), ("lambda_critic", lambda_critic)):
             if weight < 0:
@@ -54,6 +70,9 @@ class ReciprocalStep:
         self.lambda_critic = lambda_critic
         self.critic_start = critic_start
         self.critic_ramp = critic_ramp
+        self.accumulate = accumulate
+        self._sound = True
+        self._statistics: list[torch.Tensor] = []
 
     def __call__(self, engine: AdversarialTrainer, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
         """Trains both networks on one batch.
@@ -63,18 +82,30 @@ class ReciprocalStep:
         """
         image, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         engine.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
-        self._train_segmenter(engine)
+        batch = window(engine.state, self.accumulate)
+        if batch.begins:
+            self._sound = True
+            self._statistics = [b.clone() for b in engine.state.d_network.buffers()] if self.lambda_critic > 0 else []
+        self._train_segmenter(engine, batch)
         engine.fire_event(Events.GENERATOR_MODEL_COMPLETED)
-        if self.lambda_critic > 0 and engine.state.iteration > self.critic_start:
-            self._train_critic(engine)
+        # whole windows: one that the critic joins late would give it a step of fewer batches
+        started = engine.state.iteration - batch.position > self.critic_start
+        if self.lambda_critic > 0 and started and self._sound:
+            self._train_critic(engine, batch)
             engine.fire_event(Events.DISCRIMINATOR_MODEL_COMPLETED)
+        if batch.ends and not self._sound:
+            for buffer, value in zip(engine.state.d_network.buffers(), self._statistics):
+                buffer.copy_(value)
+        if batch.ends:
+            engine.state.output[STEP_TAKEN] = self._sound
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
-    def _train_segmenter(self, engine: AdversarialTrainer) -> None:
+    def _train_segmenter(self, engine: AdversarialTrainer, batch: Window) -> None:
         state, output = engine.state, engine.state.output
         state.g_network.train()
-        state.g_optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
+        if batch.begins:
+            state.g_optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
         with autocast(engine):
             output[Keys.PRED] = engine.g_inferer(output[Keys.IMAGE], state.g_network)
             engine.fire_event(Events.GENERATOR_FORWARD_COMPLETED)
@@ -91,8 +122,9 @@ class ReciprocalStep:
         scaler = segmenter_scaler(engine)
         scaler.scale(loss).backward()
         engine.fire_event(Events.GENERATOR_BACKWARD_COMPLETED)
-        scaler.step(state.g_optimizer)
-        scaler.update()
+        self._sound = self._sound and everywhere(_losses_are_finite(output))
+        if batch.ends and self._sound:
+            self._sound = step(state.g_network, state.g_optimizer, scaler=scaler, batches=batch.size)
         output[Keys.PRED] = output[Keys.PRED].detach()
 
     def _adversarial_loss(self, engine: AdversarialTrainer) -> torch.Tensor:
@@ -107,11 +139,12 @@ class ReciprocalStep:
         engine.fire_event(Events.GENERATOR_LOSS_COMPLETED)
         return loss
 
-    def _train_critic(self, engine: AdversarialTrainer) -> None:
+    def _train_critic(self, engine: AdversarialTrainer, batch: Window) -> None:
         state, output = engine.state, engine.state.output
         real, fake = output[Keys.LABEL], output[Keys.PRED].float().sigmoid()
         state.d_network.train()
-        state.d_optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
+        if batch.begins:
+            state.d_optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
         with autocast(engine):
             # in one batch, so that BatchNorm cannot tell real from fake by statistics of their own
             logits = engine.d_inferer(torch.cat([real.to(fake.dtype), fake]), state.d_network).float()
@@ -122,5 +155,11 @@ class ReciprocalStep:
         scaler = critic_scaler(engine)
         scaler.scale(loss).backward()
         engine.fire_event(Events.DISCRIMINATOR_BACKWARD_COMPLETED)
-        scaler.step(state.d_optimizer)
-        scaler.update()
+        self._sound = everywhere(_losses_are_finite(output))
+        if batch.ends and self._sound:
+            self._sound = step(state.d_network, state.d_optimizer, scaler=scaler, batches=batch.size)
+
+
+def _losses_are_finite(output: dict[str, Any]) -> bool:
+    losses = [value for value in output.values() if isinstance(value, torch.Tensor) and value.ndim == 0]
+    return bool(torch.stack(losses).isfinite().all())

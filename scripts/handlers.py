@@ -11,12 +11,13 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from ignite import distributed as idist
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar, TensorboardLogger
 from monai.data import set_rnd
@@ -26,8 +27,14 @@ from monai.utils.enums import CommonKeys as Keys
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
+from scripts.distributed import gathered
+from scripts.engine_step import STEP_TAKEN
 from scripts.errors import BundleError
 from scripts.metrics import REGIONS
+
+logger = logging.getLogger(__name__)
+
+SKIPPED_STEPS = "skipped_steps"
 
 # the loss terms by the names under which people see them, and where the trainer's output holds them
 LOSS_TERMS = {
@@ -36,6 +43,7 @@ LOSS_TERMS = {
     "unlabelled_vat_loss": "unlabelled_vat_loss",
     "adversarial_loss": AdversarialKeys.GENERATOR_LOSS,
     "critic_loss": AdversarialKeys.DISCRIMINATOR_LOSS,
+    SKIPPED_STEPS: SKIPPED_STEPS,
 }
 
 
@@ -96,26 +104,57 @@ class TensorBoardHandler:
             self.logger.writer.add_scalar(f"validation_dice/{name}", value, trainer.state.iteration)
 
 
-class NonFiniteLossHandler:
-    """Stops a run whose loss is no longer a number; the best weights and the last saved state stay as they are."""
+class SkippedStepHandler:
+    """Counts the steps that `ReciprocalStep` left out because a loss or gradient was not finite, and says each.
+
+    A single one costs nothing but its batches. After several in a row it stops the run: weights and saved states are
+    those of before.
+
+    Args:
+        max_skipped: how many in a row stop the run.
+    """
+
+    def __init__(self, *, max_skipped: int) -> None:
+        self.max_skipped = max_skipped
+        self.skipped = 0
+        self.in_a_row = 0
+        self._cases: list[str] = []
 
     def attach(self, engine: Trainer) -> None:
-        """Hooks the check behind each iteration."""
+        """Hooks the count behind each iteration; attach it before what shows the loss terms."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Trainer) -> None:
-        """Checks the total loss and every term.
+        """Counts, in all processes alike.
 
         Raises:
-            BundleError: naming the terms, when one is not finite.
+            BundleError: naming the loss terms and the cases of the step, when it is one too many.
         """
-        terms = loss_terms(engine.state.output)
-        if not all(math.isfinite(value) for value in terms.values()):
-            found = ", ".join(f"{name} {value:.3g}" for name, value in terms.items())
+        output: dict[str, Any] = engine.state.output  # type: ignore[assignment]
+        self._cases += engine.state.batch.get("case", ["unnamed"])  # type: ignore[union-attr]
+        if self.skipped:
+            output[SKIPPED_STEPS] = self.skipped
+        taken = output.get(STEP_TAKEN)
+        if taken is None:
+            return
+        if taken:
+            self.in_a_row = 0
+        else:
+            self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
+            output[SKIPPED_STEPS] = self.skipped
+            self._report(engine, gathered(self._cases))
+        self._cases.clear()
+
+    def _report(self, engine: Trainer, cases: list[str]) -> None:
+        terms = ", ".join(f"{name} {value:.3g}" for name, value in loss_terms(engine.state.output).items())
+        found = f"loss or gradient not finite at iteration {engine.state.iteration} ({terms}), cases {', '.join(cases)}"
+        if self.in_a_row >= self.max_skipped:
             raise BundleError(
-                f"the loss is not finite at iteration {engine.state.iteration} ({found}); training stops. "
-                f"Lower --learning_rate or the weight of that term; with --amp_dtype float16, try bfloat16."
+                f"{found}: {self.in_a_row} steps in a row were skipped, and training stops; weights and saved states "
+                f"are those of before. Look at these cases, lower --learning_rate or the weight of that term; "
+                f"with --amp_dtype float16, try bfloat16."
             )
+        logger.warning(f"step skipped, {found}; {self.skipped} so far, {self.in_a_row} in a row")
 
 
 class EpochSeedHandler:
@@ -135,14 +174,19 @@ class EpochSeedHandler:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Seeds PyTorch, which shuffles the cases, and the random transforms."""
-        seed = int(np.random.SeedSequence((self.seed, engine.state.epoch)).generate_state(1)[0])
+        """Seeds PyTorch, which shuffles the cases, and the random transforms; differently in each process."""
+        # a 0 at the end, as of a process that is alone, leaves the seed as it is without
+        words = (self.seed, engine.state.epoch, idist.get_rank())
+        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
         torch.manual_seed(seed)
         set_rnd(self.dataset, seed)
 
 
 def loss_terms(output: Mapping[str, Any]) -> dict[str, float]:
-    """Gives the loss terms of a trainer's output as numbers by their names: the total, and those that were computed."""
+    """Gives the loss terms of a trainer's output as numbers by their names: the total, and those that were computed.
+
+    Also how many steps have been skipped, if any.
+    """
     terms = {"loss": float(output[Keys.LOSS])}
     return terms | {name: float(output[key]) for name, key in LOSS_TERMS.items() if key in output}
 

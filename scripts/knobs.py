@@ -27,14 +27,24 @@ def check_knobs(
     epochs: int,
     val_interval: int,
     training_cases: int,
+    accumulate: int = 1,
+    max_skipped: int = 1,
     resume: str | None = None,
 ) -> None:
     """Checks the knobs that PyTorch would refuse late, or with words that do not name them.
 
+    `training_cases` are those of one process.
+
     Raises:
         BundleError: naming the first knob that is out of its range.
     """
-    whole = {"batch_size": batch_size, "epochs": epochs, "val_interval": val_interval}
+    whole = {
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "val_interval": val_interval,
+        "accumulate": accumulate,
+        "max_skipped": max_skipped,
+    }
     for name, value in whole.items():
         if not isinstance(value, int) or value < 1:
             raise BundleError(f"{name} is {value}; allowed are whole numbers from 1 on.")
@@ -45,7 +55,14 @@ def check_knobs(
     if val_interval > epochs:
         raise BundleError(f"val_interval is {val_interval} of {epochs} epochs: no epoch would be validated; lower it.")
     if batch_size > training_cases:
-        raise BundleError(f"batch_size is {batch_size}, but there are {training_cases} cases to train with; lower it.")
+        raise BundleError(
+            f"batch_size is {batch_size}, but a process has {training_cases} cases to train with; lower it."
+        )
+    if batch_size * accumulate > training_cases:
+        raise BundleError(
+            f"accumulate is {accumulate} at batch_size {batch_size}, but a process has {training_cases} cases to train "
+            f"with; lower it, for a step cannot have more than an epoch."
+        )
     if resume is not None and not os.path.isfile(resume):
         raise BundleError(
             f"resume is {resume}: no such file; allowed are the states of a run, state_checkpoint_epoch=N.pt."

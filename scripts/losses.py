@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import torch
+from ignite import distributed as idist
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -52,7 +53,7 @@ class CriticLoss(nn.Module):
 
 
 def voxel_weights(label: torch.Tensor) -> torch.Tensor:
-    """Weighs voxels so that tumour and background of each region count the same over a batch.
+    """Weighs voxels so that tumour and background of each region count the same over a batch, that of all processes.
 
     A mask is mostly empty. Unweighted, that background rules the critic, and the cheapest way to please it is to
     predict nothing: what is missed of a tumour is too few voxels to be noticed.
@@ -61,9 +62,10 @@ def voxel_weights(label: torch.Tensor) -> torch.Tensor:
         label: binary regions (B, regions, H, W, D).
 
     Returns:
-        Weights of the same shape, of mean 1; all 1 for a region that no sample has.
+        Weights of the same shape, over the whole batch of mean 1; all 1 for a region that no sample has.
     """
     share = label.float().mean(dim=(0, 2, 3, 4), keepdim=True)
+    share = idist.all_reduce(share) / idist.get_world_size()
     weights = torch.where(label > 0.5, 0.5 / share, 0.5 / (1 - share))
     return torch.where((share > 0) & (share < 1), weights, torch.ones_like(weights))
 

@@ -26,12 +26,12 @@ from ignite.engine import Events
 from monai.config import PathLike
 from monai.data import MetaTensor
 from monai.engines import Evaluator
-from monai.utils import string_list_all_gather
 from scipy import ndimage
 from scipy.special import entr
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from scripts.distributed import gathered
 from scripts.figures.surfaces import bounding_box, surface
 from scripts.files import write_whole
 from scripts.metrics import REGIONS
@@ -69,8 +69,7 @@ class RefereeHandler:
 
     def __call__(self, engine: Evaluator) -> None:
         """Writes the files and prints the verdict."""
-        # process by process, as text, which MONAI gathers
-        rows = [json.loads(row) for row in string_list_all_gather([json.dumps(row) for row in self._rows])]
+        rows = gathered(self._rows)
         if idist.get_rank() != 0:
             return
         if not rows:

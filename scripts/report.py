@@ -21,9 +21,10 @@ from ignite.engine import Events
 from monai.config import NdarrayOrTensor as Array
 from monai.config import PathLike
 from monai.engines import Evaluator
-from monai.utils import ensure_tuple, string_list_all_gather
+from monai.utils import ensure_tuple
 
 from scripts.cases import Item
+from scripts.distributed import gathered
 from scripts.errors import BundleError
 from scripts.files import write_whole
 from scripts.reporting.page import Plot, write_report
@@ -84,7 +85,7 @@ class EvaluationReport:
     def __call__(self, engine: Evaluator) -> None:
         figures = {name.removeprefix("mean_"): values for name, values in engine.state.metric_details.items()}
         # process by process, as the metrics gather their values
-        cases = string_list_all_gather(self._cases)
+        cases = gathered(self._cases)
         if idist.get_rank() != 0:
             return
         summary = write_tables(self.output_dir, cases, figures, title=self.title, convention=self.convention)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from ignite import distributed as idist
 from monai.data import Dataset, set_rnd
 from monai.engines import AdversarialTrainer, Trainer
 from monai.engines.utils import IterationEvents
@@ -36,7 +37,8 @@ class VirtualAdversarialHandler:
     """Virtual adversarial training for any MONAI trainer: adds `weight` * Eq. 4 to the segmenter's gradients.
 
     It runs after the trainer's backward pass and before the optimiser's step, and backpropagates on its own, so that
-    one graph is alive at a time. The loss is kept as `engine.state.output["vat_loss"]`. A weight of 0 runs no
+    one graph is alive at a time. Gradients add up until the step, whatever number of batches and processes it is of
+    (see `scripts.gradients`). The loss is kept as `engine.state.output["vat_loss"]`. A weight of 0 runs no
     extra pass.
 
     Args:
@@ -49,7 +51,8 @@ class VirtualAdversarialHandler:
         power_iterations: how often that step is refined.
         start: the iteration after which the loss begins.
         ramp_length: iterations in which its weight rises to the full one.
-        seed: of the random first step; together with the iteration's number, so that a resumed run repeats it.
+        seed: of the random first step; together with the iteration's number, so that a resumed run repeats it, and with
+            the process's, so that each has its own.
 
     Raises:
         BundleError: when an argument is out of its range.
@@ -120,7 +123,7 @@ class VirtualAdversarialHandler:
         if self.target == "label":
             with autocast(engine):
                 return adversarial_direction(self.network, image, target, epsilon=self.epsilon)
-        generator = torch.Generator().manual_seed(self.seed + engine.state.iteration)
+        generator = torch.Generator().manual_seed(self._seed(engine))
         start = torch.randn(image.shape, generator=generator).to(image.device)
         # a step of xi drowns in the rounding of a lower precision
         with torch.autocast(image.device.type, enabled=False):
@@ -128,6 +131,10 @@ class VirtualAdversarialHandler:
                 start = scale_to_rms(start, image, rms=self.xi)
                 start = adversarial_direction(self.network, image, target, epsilon=self.epsilon, start=start)
         return start
+
+    def _seed(self, engine: Trainer) -> int:
+        # processes lie a prime apart that no run's iterations reach
+        return self.seed + engine.state.iteration + 1_000_000_007 * idist.get_rank()
 
 
 class UnlabelledVirtualAdversarialHandler(VirtualAdversarialHandler):
@@ -158,7 +165,7 @@ class UnlabelledVirtualAdversarialHandler(VirtualAdversarialHandler):
         self.batch_size = batch_size
 
     def _batch(self, engine: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
-        seed = self.seed + engine.state.iteration
+        seed = self._seed(engine)
         set_rnd(self.dataset, seed)
         drawn = torch.randint(len(self.dataset), (self.batch_size,), generator=torch.Generator().manual_seed(seed))
         images = [torch.as_tensor(self.dataset[index][Keys.IMAGE]) for index in drawn.tolist()]

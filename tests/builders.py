@@ -67,7 +67,21 @@ def make_critic(seed: int = 1) -> VolumetricCritic:
     return VolumetricCritic(channels=(4, 8, 8))
 
 
-def make_cases(count: int = 4, seed: int = 2) -> list[dict[str, torch.Tensor]]:
+class FrozenBatchNorm(nn.BatchNorm3d):
+    """A norm that is the same however a batch is divided: by its running statistics, also in training."""
+
+    def train(self, mode: bool = True) -> FrozenBatchNorm:
+        return super().train(False)
+
+
+def freeze_norms(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.__class__ = FrozenBatchNorm
+    return network
+
+
+def make_cases(count: int = 4, seed: int = 2) -> list[dict[str, Any]]:
     """Images (4, 16, 16, 16), background 0 around a brain, and a bright nested tumour (3, 16, 16, 16)."""
     generator = torch.Generator().manual_seed(seed)
     axes = torch.meshgrid(*[torch.arange(EDGE) - EDGE / 2] * 3, indexing="ij")
@@ -85,8 +99,8 @@ def make_batch(size: int = 2, seed: int = 2) -> tuple[torch.Tensor, torch.Tensor
     return torch.stack([c["image"] for c in cases]), torch.stack([c["label"] for c in cases])
 
 
-def make_loader(cases: list[dict[str, torch.Tensor]] | None = None) -> DataLoader:
-    return DataLoader(Dataset(cases or make_cases()), batch_size=2, shuffle=False)
+def make_loader(cases: list[dict[str, Any]] | None = None, *, batch_size: int = 2) -> DataLoader:
+    return DataLoader(Dataset(cases or make_cases()), batch_size=batch_size, shuffle=False)
 
 
 def make_reciprocal_trainer(

@@ -11,17 +11,24 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from ignite.engine import Events
+from monai.engines import AdversarialTrainer
 from monai.utils.enums import AdversarialIterationEvents, AdversarialKeys
 from monai.utils.enums import CommonKeys as Keys
+from torch import nn
 
-from scripts.engine_step import ReciprocalStep
+from scripts.engine_step import STEP_TAKEN, ReciprocalStep
 from scripts.errors import BundleError
 from scripts.vat import VirtualAdversarialHandler
 from tests.builders import (
     changed,
+    freeze_norms,
     make_cases,
     make_critic,
     make_loader,
@@ -142,6 +149,119 @@ def test_mixed_precision_trains_both_networks(dtype: torch.dtype) -> None:
     assert torch.isfinite(trainer.state.output[Keys.LOSS])
     assert changed(segmenter, before[0])
     assert changed(critic, before[1])
+
+
+def run_accumulated(*, batch_size: int, accumulate: int) -> tuple[nn.Module, nn.Module]:
+    """Trains for four batches of two cases, or their halves, with everything on and a critic that has no statistics."""
+    segmenter, critic = make_segmenter(), freeze_norms(make_critic())
+    vat = VirtualAdversarialHandler(segmenter, weight=0.2, epsilon=0.03)
+    loader = make_loader(make_cases(8), batch_size=batch_size)
+    make_reciprocal_trainer(
+        segmenter, critic, handlers=[vat], loader=loader, lambda_critic=0.3, accumulate=accumulate
+    ).run()
+    return segmenter, critic
+
+
+def test_two_accumulated_batches_are_one_of_twice_the_size() -> None:
+    whole, halves = run_accumulated(batch_size=2, accumulate=1), run_accumulated(batch_size=1, accumulate=2)
+    difference = max(
+        (one - other).abs().max().item()
+        for network, again in zip(whole, halves)
+        for one, other in zip(network.state_dict().values(), again.state_dict().values())
+    )
+    assert difference < 1e-6
+
+
+class StateOf:
+    """What a skipped step must leave alone."""
+
+    def __init__(self, trainer: AdversarialTrainer) -> None:
+        self.networks = {name: snapshot(getattr(trainer.state, name)) for name in ("g_network", "d_network")}
+        self.optimizers = copy.deepcopy(
+            [getattr(trainer.state, name).state_dict()["state"] for name in ("g_optimizer", "d_optimizer")]
+        )
+
+    def __eq__(self, other: object) -> bool:
+        assert isinstance(other, StateOf)
+        tensors = [[n for net in s.networks.values() for n in net.values()] for s in (self, other)]
+        moments = [
+            [torch.as_tensor(v) for state in s.optimizers for p in state.values() for v in p.values()]
+            for s in (self, other)
+        ]
+        return all(
+            len(ours) == len(theirs) and all(map(torch.equal, ours, theirs)) for ours, theirs in (tensors, moments)
+        )
+
+
+def break_image(trainer: AdversarialTrainer) -> None:
+    trainer.state.batch["image"][0, 0, 8, 8, 8] = torch.nan
+
+
+def break_term(trainer: AdversarialTrainer) -> None:
+    trainer.state.output["vat_loss"] = torch.tensor(torch.inf)
+
+
+def break_gradient(trainer: AdversarialTrainer) -> None:
+    next(trainer.state.g_network.parameters()).grad[0] = torch.inf
+
+
+def break_critic(trainer: AdversarialTrainer) -> None:
+    next(trainer.state.d_network.parameters()).grad[0] = torch.nan
+
+
+BACKWARD, CRITIC_BACKWARD = (
+    AdversarialIterationEvents.GENERATOR_BACKWARD_COMPLETED,
+    AdversarialIterationEvents.DISCRIMINATOR_BACKWARD_COMPLETED,
+)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("event", "fault"),
+    [(Events.ITERATION_STARTED, break_image), (BACKWARD, break_term), (BACKWARD, break_gradient)],
+)
+def test_a_step_that_is_not_finite_leaves_everything_as_it_was(
+    event: Any, fault: Callable[[AdversarialTrainer], None], accumulate: int
+) -> None:
+    segmenter, critic = make_segmenter(), make_critic()
+    loader = make_loader(make_cases(6), batch_size=2 // accumulate)
+    trainer = make_reciprocal_trainer(segmenter, critic, loader=loader, lambda_critic=0.3, accumulate=accumulate)
+    # of three steps the second, in its first batch
+    bad, states, taken = accumulate + 1, {}, {}
+    trainer.register_events(*AdversarialIterationEvents)
+    trainer.add_event_handler(event(once=bad), fault, trainer)
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda: states.setdefault(trainer.state.iteration, StateOf(trainer))
+    )
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED,
+        lambda: taken.setdefault(trainer.state.iteration, trainer.state.output.get(STEP_TAKEN)),
+    )
+    trainer.run()
+    assert states[accumulate] == states[2 * accumulate]
+    assert states[3 * accumulate] != states[2 * accumulate]
+    assert [taken[accumulate * step] for step in (1, 2, 3)] == [True, False, True]
+    assert all(state is None for iteration, state in taken.items() if iteration % accumulate)
+
+
+def test_a_critics_step_that_is_not_finite_leaves_the_critic_as_it_was() -> None:
+    critic = make_critic()
+    trainer = make_reciprocal_trainer(make_segmenter(), critic, loader=make_loader(make_cases(2)), lambda_critic=0.3)
+    trainer.register_events(*AdversarialIterationEvents)
+    trainer.add_event_handler(CRITIC_BACKWARD, break_critic, trainer)
+    before = snapshot(critic)
+    trainer.run()
+    assert changed(critic, before) == set()
+    assert trainer.state.output[STEP_TAKEN] is False
+
+
+def test_a_step_that_another_process_cannot_take_is_not_taken_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.engine_step.everywhere", lambda condition: False)
+    segmenter, critic = make_segmenter(), make_critic()
+    before = snapshot(segmenter), snapshot(critic)
+    make_reciprocal_trainer(segmenter, critic, lambda_critic=0.3).run()
+    assert changed(segmenter, before[0]) == set()
+    assert changed(critic, before[1]) == set()
 
 
 def test_a_negative_weight_is_refused_by_name() -> None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from ignite.engine import Events
-from monai.data import DataLoader, PersistentDataset
+from monai.data import DataLoader, Dataset, PersistentDataset
 from monai.engines import AdversarialTrainer
 from monai.handlers import ValidationHandler
 from monai.transforms import Compose, RandFlipd, RandSpatialCropd, SpatialPadd
@@ -27,7 +28,7 @@ from monai.utils import CommonKeys as Keys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.errors import BundleError
-from scripts.handlers import EpochSeedHandler, NonFiniteLossHandler, ProgressHandler, TensorBoardHandler
+from scripts.handlers import EpochSeedHandler, ProgressHandler, SkippedStepHandler, TensorBoardHandler, loss_terms
 from scripts.metrics import REGIONS
 from scripts.vat import VirtualAdversarialHandler
 from tests.builders import (
@@ -91,23 +92,51 @@ def test_tensorboard_gets_all_losses_learning_rates_and_dice(tmp_path: Path) -> 
         assert [value for _, value in written[tag]] == pytest.approx([value for _, value in values], rel=1e-5)
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named() -> None:
-    cases = make_cases()
-    cases[2]["image"][0, 8, 8, 8] = math.nan
-    trainer = make_trainer(loader=make_loader(cases))
-    NonFiniteLossHandler().attach(trainer)
-    with pytest.raises(BundleError, match=r"not finite at iteration 2 .*dice_loss nan"):
-        trainer.run()
+def name_cases(cases: list[dict[str, Any]], *, broken: Sequence[int] = ()) -> list[dict[str, Any]]:
+    """Names cases by their number; broken ones have a voxel that is no number."""
+    for index, case in enumerate(cases):
+        case["case"] = f"case_{index}"
+        if index in broken:
+            case["image"][0, 8, 8, 8] = math.nan
+    return cases
 
 
-def test_one_term_is_enough_and_finite_losses_pass() -> None:
-    trainer = make_trainer()
+def test_a_skipped_step_is_said_counted_and_survived(caplog: pytest.LogCaptureFixture) -> None:
+    trainer = make_trainer(loader=make_loader(name_cases(make_cases(6), broken=[3])))
+    SkippedStepHandler(max_skipped=2).attach(trainer)
+    counts = []
     trainer.add_event_handler(
-        Events.ITERATION_COMPLETED(once=2), lambda engine: engine.state.output.update(vat_loss=torch.tensor(math.inf))
+        Events.ITERATION_COMPLETED, lambda: counts.append(loss_terms(trainer.state.output).get("skipped_steps"))
     )
-    NonFiniteLossHandler().attach(trainer)
-    with pytest.raises(BundleError, match=r"iteration 2 \(loss [\d.]+, dice_loss [\d.]+, vat_loss inf"):
+    trainer.run()
+    assert counts == [None, 1, 1]
+    (message,) = caplog.messages
+    assert re.search(r"iteration 2 \(loss nan, dice_loss nan.*\), cases case_2, case_3; 1 so far", message)
+
+
+def test_too_many_skipped_steps_in_a_row_end_the_run_and_name_terms_and_cases() -> None:
+    trainer = make_trainer(loader=make_loader(name_cases(make_cases(10), broken=[0, 4, 6])))
+    SkippedStepHandler(max_skipped=2).attach(trainer)
+    with pytest.raises(BundleError, match=r"iteration 4 \(loss nan, .*cases case_6, case_7: 2 steps in a row"):
         trainer.run()
+
+
+def test_all_cases_of_an_accumulated_step_are_named() -> None:
+    trainer = make_trainer(loader=make_loader(name_cases(make_cases(8), broken=[4])), accumulate=2)
+    SkippedStepHandler(max_skipped=1).attach(trainer)
+    with pytest.raises(BundleError, match="cases case_4, case_5, case_6, case_7: 1 steps"):
+        trainer.run()
+
+
+def test_each_process_draws_its_own_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, draws = Dataset(make_cases(1), RandFlipd("image", 0.5)), []
+    for rank in (0, 1):
+        monkeypatch.setattr("ignite.distributed.get_rank", lambda rank=rank: rank)
+        trainer = make_trainer()
+        EpochSeedHandler(dataset, seed=0)(trainer)
+        draws.append((torch.rand(1).item(), dataset.transform.R.rand()))
+    assert draws[0][0] != draws[1][0]
+    assert draws[0][1] != draws[1][1]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

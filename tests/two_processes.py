@@ -1,0 +1,113 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What two processes must agree on, run by torchrun from test_distributed.py: any process that is wrong fails."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from ignite import distributed as idist
+from ignite.engine import Events
+from monai.data import DataLoader, Dataset, DistributedSampler
+from monai.engines import AdversarialTrainer
+from torch import nn
+
+from scripts.distributed import SameWeightsHandler, everywhere, gathered, join, leave, share
+from scripts.engine_step import STEP_TAKEN
+from scripts.losses import voxel_weights
+from scripts.synchronised_norm import synchronised
+from scripts.vat import VirtualAdversarialHandler
+from tests.builders import make_batch, make_cases, make_critic, make_loader, make_reciprocal_trainer, make_segmenter
+
+STEPS = 4
+BROKEN = 1  # the step, from 0, in which the last process has a voxel that is no number
+
+
+def check_parts(rank: int) -> None:
+    assert gathered([rank] * (rank + 1)) == [0, 1, 1]
+    assert gathered(["a\tb"] if rank else []) == ["a\tb"]
+    assert gathered(list(share(3))) == [0, 1, 2]
+    assert everywhere(True)
+    assert not everywhere(rank == 0)
+    network = make_critic(seed=rank)
+    SameWeightsHandler([network])(None)  # type: ignore[arg-type]
+    for tensor, first in zip(network.state_dict().values(), make_critic(seed=0).state_dict().values()):
+        torch.testing.assert_close(tensor, first, rtol=0, atol=0)
+
+
+def check_norm(rank: int) -> None:
+    """Values, gradients and statistics of a batch's halves are those of the whole."""
+    mask, _ = make_batch(4)
+    mask = mask[:, :3]
+    whole, halves = make_critic(), synchronised(make_critic())
+    inputs = [mask.clone().requires_grad_(), mask[2 * rank : 2 * rank + 2].clone().requires_grad_()]
+    for critic, image, size in ((whole, inputs[0], 4), (halves, inputs[1], 4)):
+        (critic(image).square().sum() / size).backward()
+    mine = slice(2 * rank, 2 * rank + 2)
+    torch.testing.assert_close(inputs[1].grad, inputs[0].grad[mine], rtol=1e-4, atol=1e-7)  # type: ignore[index]
+    for ours, theirs in zip(halves.parameters(), whole.parameters()):
+        torch.testing.assert_close(idist.all_reduce(ours.grad), theirs.grad, rtol=1e-4, atol=1e-5)
+    for statistics, expected in zip(halves.buffers(), whole.buffers()):
+        torch.testing.assert_close(statistics, expected)
+
+
+def check_balance(rank: int) -> None:
+    _, label = make_batch(2)
+    label[1, :, 8:] = 0
+    torch.testing.assert_close(voxel_weights(label[rank : rank + 1]), whole_weights(label)[rank : rank + 1])
+
+
+def whole_weights(label: torch.Tensor) -> torch.Tensor:
+    share = label.mean(dim=(0, 2, 3, 4), keepdim=True)
+    return torch.where(label > 0.5, 0.5 / share, 0.5 / (1 - share))
+
+
+def train(rank: int) -> None:
+    """Trains with halves of the batches of `train_alone`; a fault of one process is all processes' fault."""
+    segmenter, critic = make_segmenter(), synchronised(make_critic())
+    loader = DataLoader(
+        dataset := Dataset(make_cases(2 * STEPS)), batch_size=1, sampler=DistributedSampler(dataset, shuffle=False)
+    )
+    trainer = make_trainer(segmenter, critic, loader, faulty=rank == 1)
+    trainer.run()
+    weights = {"segmenter": segmenter.state_dict(), "critic": critic.state_dict()}
+    torch.save(weights, f"{sys.argv[1]}/{rank}.pt")
+
+
+def train_alone() -> dict[str, dict[str, torch.Tensor]]:
+    segmenter, critic = make_segmenter(), make_critic()
+    make_trainer(segmenter, critic, make_loader(make_cases(2 * STEPS)), faulty=True).run()
+    return {"segmenter": segmenter.state_dict(), "critic": critic.state_dict()}
+
+
+def make_trainer(segmenter: nn.Module, critic: nn.Module, loader: DataLoader, *, faulty: bool) -> AdversarialTrainer:
+    vat = VirtualAdversarialHandler(segmenter, weight=0.2, epsilon=0.03)
+    trainer = make_reciprocal_trainer(segmenter, critic, handlers=[vat], loader=loader, lambda_critic=0.3)
+
+    @trainer.on(Events.ITERATION_STARTED(once=BROKEN + 1))
+    def break_image() -> None:
+        if faulty:
+            trainer.state.batch["image"][-1, 0, 8, 8, 8] = torch.nan
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def check() -> None:
+        assert trainer.state.output[STEP_TAKEN] == (trainer.state.iteration != BROKEN + 1)
+
+    return trainer
+
+
+if __name__ == "__main__":
+    join("cpu")
+    for check in (check_parts, check_norm, check_balance, train):
+        check(idist.get_rank())
+    leave()
