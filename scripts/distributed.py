@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import torch
 from ignite import distributed as idist
@@ -76,8 +76,13 @@ def share(count: int) -> range:
 
 def gathered(items: list[T]) -> list[T]:
     """Gives the items of all processes, in the processes' order; every process must ask."""
-    gathered_lists: Any = idist.all_gather(items)
-    return [item for part in gathered_lists for item in part]
+    parts = cast(list[list[T]], idist.all_gather(items))
+    return [item for part in parts for item in part]
+
+
+def total(tensor: torch.Tensor) -> torch.Tensor:
+    """Gives the sum over all processes; every process must come with its own, which may be overwritten."""
+    return cast(torch.Tensor, idist.all_reduce(tensor))
 
 
 def everywhere(condition: bool) -> bool:
@@ -103,4 +108,4 @@ class SameWeightsHandler:
         """Gives the weights."""
         for network in self.networks:
             for tensor in network.state_dict().values():
-                tensor.copy_(idist.broadcast(tensor.contiguous(), src=0))
+                tensor.copy_(cast(torch.Tensor, idist.broadcast(tensor.contiguous(), src=0)))

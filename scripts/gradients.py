@@ -11,13 +11,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from ignite import distributed as idist
 from ignite.engine import State
 from torch import nn
 from torch.optim import Optimizer
+
+from scripts.distributed import total
 
 
 class Window(NamedTuple):
@@ -83,8 +85,8 @@ def average_gradients(network: nn.Module, *, batches: int = 1) -> None:
     count = batches * idist.get_world_size()
     if count == 1 or not gradients:
         return
-    total: Any = idist.all_reduce(torch.cat([gradient.flatten() for gradient in gradients]))
-    for gradient, part in zip(gradients, (total / count).split([g.numel() for g in gradients])):
+    mean = total(torch.cat([gradient.flatten() for gradient in gradients])) / count
+    for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients])):
         gradient.copy_(part.view(gradient.shape))
 
 

@@ -130,8 +130,8 @@ class SkippedStepHandler:
         Raises:
             BundleError: naming the loss terms and the cases of the step, when it is one too many.
         """
-        output: dict[str, Any] = engine.state.output  # type: ignore[assignment]
-        self._cases += engine.state.batch.get("case", ["unnamed"])  # type: ignore[union-attr]
+        output: dict[str, Any] = engine.state.output
+        self._cases += engine.state.batch.get("case", ["unnamed"])
         if self.skipped:
             output[SKIPPED_STEPS] = self.skipped
         taken = output.get(STEP_TAKEN)

@@ -16,6 +16,8 @@ from ignite import distributed as idist
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from scripts.distributed import total
+
 
 class AdversarialLoss(nn.Module):
     """The segmenter's side of Eq. 5, non-saturating: BCE(psi(p), 1), small where the critic takes p for a true mask.
@@ -65,7 +67,7 @@ def voxel_weights(label: torch.Tensor) -> torch.Tensor:
         Weights of the same shape, over the whole batch of mean 1; all 1 for a region that no sample has.
     """
     share = label.float().mean(dim=(0, 2, 3, 4), keepdim=True)
-    share = idist.all_reduce(share) / idist.get_world_size()
+    share = total(share) / idist.get_world_size()
     weights = torch.where(label > 0.5, 0.5 / share, 0.5 / (1 - share))
     return torch.where((share > 0) & (share < 1), weights, torch.ones_like(weights))
 

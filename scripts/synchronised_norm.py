@@ -17,6 +17,8 @@ import torch
 from ignite import distributed as idist
 from torch import nn
 
+from scripts.distributed import total
+
 
 class SynchronisedBatchNorm(nn.SyncBatchNorm):
     """PyTorch's BatchNorm over the batches of all processes, also on the CPU, where PyTorch's own refuses to train.
@@ -28,11 +30,16 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
         """Normalises (B, C, ...)."""
         if input.device.type != "cpu" or not self.training:
             return super().forward(input)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        values = input.to(torch.promote_types(input.dtype, torch.float32))
         axes = [0, *range(2, input.ndim)]
         shape = (1, -1, *[1] * (input.ndim - 2))
         count = input.numel() // input.shape[1] * idist.get_world_size()
-        mean = _SumOverProcesses.apply(input.float().sum(axes)) / count
-        centred = input.float() - mean.view(shape)
+        mean = _SumOverProcesses.apply(values.sum(axes)) / count
+        centred = values - mean.view(shape)
         variance = _SumOverProcesses.apply(centred.square().sum(axes)) / count
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
@@ -56,9 +63,9 @@ def synchronised(network: nn.Module) -> nn.Module:
 class _SumOverProcesses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
-        return idist.all_reduce(tensor.clone())
+        return total(tensor.clone())
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         # each process's loss depends on every process's term of the sum
-        return idist.all_reduce(gradient.clone())
+        return total(gradient.clone())

@@ -28,7 +28,12 @@ def test_a_file_is_moved_within_the_caches_own_disk_and_read_again(
 ) -> None:
     moves = []
     move = shutil.move
-    monkeypatch.setattr("shutil.move", lambda source, target: moves.append((source, target)) or move(source, target))
+
+    def watch(source: str, target: Path) -> Any:
+        moves.append((source, target))
+        return move(source, target)
+
+    monkeypatch.setattr("shutil.move", watch)
     elsewhere = tempfile.gettempdir()
     cached = CaseCache([{"image": torch.arange(4.0)}], Compose([ScaleIntensityd("image")]), cache_dir=tmp_path)
     first: Any = cached[0]

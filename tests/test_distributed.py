@@ -35,7 +35,7 @@ EVALUATE = ("inference", "evaluate")
 # small enough that a patch holds the brain, so that nothing is drawn at random
 SMALL: dict[str, Any] = {"features": 16, "critic_features": 4, "spacing": 14.0, "patch_size": 16, "augment_prob": 0}
 # 6 phantoms to train with and 3 held out; 21 steps of two
-COHORT = {"cases": 9, "shape": (32, 32, 32)}
+COHORT: dict[str, Any] = {"cases": 9, "shape": (32, 32, 32)}
 TRAINING: dict[str, Any] = {
     "held_out_fraction": 0.34,
     "epochs": 7,

@@ -227,7 +227,9 @@ def test_a_step_that_is_not_finite_leaves_everything_as_it_was(
     loader = make_loader(make_cases(6), batch_size=2 // accumulate)
     trainer = make_reciprocal_trainer(segmenter, critic, loader=loader, lambda_critic=0.3, accumulate=accumulate)
     # of three steps the second, in its first batch
-    bad, states, taken = accumulate + 1, {}, {}
+    bad = accumulate + 1
+    states: dict[int, StateOf] = {}
+    taken: dict[int, bool | None] = {}
     trainer.register_events(*AdversarialIterationEvents)
     trainer.add_event_handler(event(once=bad), fault, trainer)
     trainer.add_event_handler(

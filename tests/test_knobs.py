@@ -28,7 +28,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("change", [{}, {"patch_size": 16}, {"features": 48}, {"val_interval": 10}])
+@pytest.mark.parametrize("change", [{}, {"patch_size": 16}, {"features": 48}, {"val_interval": 10}, {"accumulate": 4}])
 def test_good_knobs_pass(change: dict[str, Any]) -> None:
     check_knobs(**(GOOD | change))
 
@@ -48,6 +48,10 @@ def test_good_knobs_pass(change: dict[str, Any]) -> None:
         ("patch_size", "big"),
         ("features", 12),
         ("resume", "nowhere.pt"),
+        ("accumulate", 0),
+        ("accumulate", 2.5),
+        ("accumulate", 5),
+        ("max_skipped", 0),
     ],
 )
 def test_a_bad_knob_is_named_with_its_value(knob: str, value: Any) -> None:

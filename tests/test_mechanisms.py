@@ -21,14 +21,16 @@ import pytest
 
 BUNDLE = Path(__file__).parents[1]
 STEP, VAT, LOSSES = "scripts/engine_step.py", "scripts/vat.py", "scripts/losses.py"
+GRADIENTS, PROCESSES, NORM = "scripts/gradients.py", "scripts/distributed.py", "scripts/synchronised_norm.py"
+TWO_PROCESSES = "test_distributed.py::test_what_two_processes_compute_together_is_what_one_computes"
 CONVENTIONS, SURFACES = "scripts/figures/conventions.py", "scripts/figures/surfaces.py"
 
 # each mechanism that the method stands on: where it is, how it is cut, and the tests that must then fail
 CUTS = {
     "the critic learns": (
         STEP,
-        "scaler.step(state.d_optimizer)",
-        "pass",
+        "self._sound = step(state.d_network,",
+        "(lambda *_, **__: None)(state.d_network,",
         "test_engine_step.py::test_each_step_trains_its_own_network_and_leaves_the_other_alone",
     ),
     "the critic is frozen for the segmenter's step": (
@@ -111,9 +113,111 @@ CUTS = {
     ),
     "VAT's random step is seeded": (
         VAT,
-        "torch.Generator().manual_seed(self.seed + engine.state.iteration)",
+        "torch.Generator().manual_seed(self._seed(engine))",
         "torch.Generator().manual_seed(id(engine))",
         "test_engine_step.py::test_a_seeded_run_repeats_bit_for_bit",
+    ),
+    "accumulated batches share a step": (
+        STEP,
+        "if batch.ends and self._sound:",
+        "if self._sound:",
+        "test_engine_step.py::test_two_accumulated_batches_are_one_of_twice_the_size",
+    ),
+    "a step has the mean gradient of its batches": (
+        GRADIENTS,
+        "count = batches * idist",
+        "count = idist",
+        "test_gradients.py",
+    ),
+    "a loss that is not finite skips the step": (
+        STEP,
+        "self._sound = self._sound and everywhere(_losses_are_finite(output))",
+        "pass",
+        "test_engine_step.py::test_a_step_that_is_not_finite_leaves_everything_as_it_was",
+    ),
+    "a gradient that is not finite skips the step": (
+        GRADIENTS,
+        "if scaler.get_scale() <= 1 and not _gradients_are_finite(network):",
+        "if False:",
+        "test_engine_step.py::test_a_step_that_is_not_finite_leaves_everything_as_it_was",
+    ),
+    "a skipped step gives the critic its statistics back": (
+        STEP,
+        "buffer.copy_(value)",
+        "pass",
+        "test_engine_step.py::test_a_critics_step_that_is_not_finite_leaves_the_critic_as_it_was",
+    ),
+    "skipped steps in a row end the run": (
+        "scripts/handlers.py",
+        "if self.in_a_row >= self.max_skipped:",
+        "if False:",
+        "test_handlers.py::test_too_many_skipped_steps_in_a_row_end_the_run_and_name_terms_and_cases",
+    ),
+    "a step that was taken ends the row": (
+        "scripts/handlers.py",
+        "self.in_a_row = 0\n        else:",
+        "pass\n        else:",
+        "test_handlers.py::test_too_many_skipped_steps_in_a_row_end_the_run_and_name_terms_and_cases",
+    ),
+    "gradients are averaged over processes": (
+        GRADIENTS,
+        "average_gradients(network, batches=batches)",
+        "pass",
+        TWO_PROCESSES,
+    ),
+    "all processes skip a step that one cannot take": (
+        PROCESSES,
+        'idist.all_reduce(float(condition), op="MIN")',
+        "condition",
+        TWO_PROCESSES,
+    ),
+    "processes start with the same weights": (
+        PROCESSES,
+        "tensor.copy_(cast(torch.Tensor, idist.broadcast(tensor.contiguous(), src=0)))",
+        "pass",
+        TWO_PROCESSES,
+    ),
+    "the critic's norm is of all processes": (
+        NORM,
+        "_SumOverProcesses.apply(centred.square().sum(axes)) / count",
+        "centred.square().mean(axes)",
+        TWO_PROCESSES,
+    ),
+    "the norm's gradient is of all processes": (
+        NORM,
+        "return total(gradient.clone())",
+        "return gradient",
+        TWO_PROCESSES,
+    ),
+    "tumour and background are balanced over all processes": (
+        LOSSES,
+        "share = total(share) / idist.get_world_size()",
+        "pass",
+        TWO_PROCESSES,
+    ),
+    "each process has its own perturbation": (
+        VAT,
+        " + 1_000_000_007 * idist.get_rank()",
+        "",
+        "test_distributed.py::test_each_process_begins_vat_with_a_step_of_its_own",
+    ),
+    "each process draws its own patches": (
+        "scripts/handlers.py",
+        "words = (self.seed, engine.state.epoch, idist.get_rank())",
+        "words = (self.seed, engine.state.epoch)",
+        "test_handlers.py::test_each_process_draws_its_own_patches",
+    ),
+    "no case is evaluated twice": (
+        PROCESSES,
+        "return range(count * rank // processes,",
+        "return range((count * rank - 1) // processes,",
+        "test_distributed.py::test_each_case_is_in_one_share_and_in_order",
+    ),
+    "cached files appear whole": (
+        "scripts/cache.py",
+        "os.fspath(self.cache_dir) if self.cache_dir else None",
+        "None",
+        "test_cache.py",
     ),
     "a missed region has the worst HD95": (
         CONVENTIONS,
