@@ -13,25 +13,22 @@ from __future__ import annotations
 
 import copy
 import os
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from ignite.engine import Events
 from monai.engines import AdversarialTrainer, Evaluator
 from torch import nn
 
 from scripts.errors import BundleError
+from scripts.files import to_bytes, write_whole
 
 
 class BestWeightsHandler:
     """Keeps the weights of the epoch with the best validation metric, each network's as a plain state dict.
 
-    A file that a run finds at its place is kept as `<name>.previous.pt`; one is written beside and renamed, so that
-    a run that is cut off leaves a whole one.
+    A file that a run finds at its place is kept as `<name>.previous.pt`; a run that is cut off leaves whole ones.
 
     Args:
         folder: where the files go, `ckpt_dir`.
@@ -57,9 +54,7 @@ class BestWeightsHandler:
             path = self.folder / f"{name}.pt"
             if path.exists() and not self.kept_previous:
                 os.replace(path, path.with_suffix(".previous.pt"))
-            partial = path.with_suffix(".pt.partial")
-            torch.save(network.state_dict(), partial)
-            os.replace(partial, path)
+            write_whole(path, to_bytes(network.state_dict()))
         self.kept_previous = True
 
     def _find_previous(self, engine: Evaluator) -> None:
@@ -90,57 +85,6 @@ class RestartBestHandler:
         """Forgets the best metric if the adversaries have not begun."""
         if engine.state.iteration <= self.until:
             self.validator.state.best_metric = -1  # MONAI's own start, below every mean Dice
-
-
-class RunState:
-    """What a resumed run needs beside networks, optimisers and schedulers, as a state dict that loads `weights_only`.
-
-    Epoch, iteration, gradient scalers, the best metric so far and the random states. It is an item of the dictionary
-    that MONAI's `CheckpointSaver` and `CheckpointLoader` get, and must be attached to the trainer before it runs.
-
-    Args:
-        evaluator: the validator, which knows the best metric.
-    """
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
-        self.trainer: AdversarialTrainer | None = None
-
-    def attach(self, engine: AdversarialTrainer) -> None:
-        """Remembers the trainer whose state this is."""
-        self.trainer = engine
-
-    def state_dict(self) -> dict[str, Any]:
-        """Gives the state as numbers, strings and tensors."""
-        trainer, best = self._trainer.state, self.evaluator.state
-        return {
-            "epoch": trainer.epoch,
-            "iteration": trainer.iteration,
-            "best_metric": float(best.best_metric),
-            "best_metric_epoch": best.best_metric_epoch,
-            "scalers": {name: scaler.state_dict() for name, scaler in self._scalers.items()},
-            "random": _random_state(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Puts a saved state back; the next epoch of the trainer is the one after the saved one."""
-        trainer, best = self._trainer.state, self.evaluator.state
-        trainer.epoch, trainer.iteration = state["epoch"], state["iteration"]
-        best.best_metric, best.best_metric_epoch = state["best_metric"], state["best_metric_epoch"]
-        for name, scaler in self._scalers.items():
-            scaler.load_state_dict(state["scalers"][name])
-        _restore_random_state(state["random"])
-
-    @property
-    def _trainer(self) -> AdversarialTrainer:
-        if self.trainer is None:
-            raise RuntimeError("RunState is attached to no trainer: call its attach(trainer) before the trainer runs.")
-        return self.trainer
-
-    @property
-    def _scalers(self) -> dict[str, torch.amp.GradScaler]:
-        state = self._trainer.state
-        return {name: s for name in ("g_scaler", "d_scaler") if (s := getattr(state, name)) is not None}
 
 
 def load_weights(network: nn.Module, path: str) -> nn.Module:
@@ -177,23 +121,3 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
 def load_copies(network: nn.Module, paths: Sequence[str]) -> list[nn.Module]:
     """Makes a copy of a network for each checkpoint, in eval mode and on the network's device; see `load_weights`."""
     return [load_weights(copy.deepcopy(network), path).eval() for path in paths]
-
-
-def _random_state() -> dict[str, Any]:
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    version, internal, gauss = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all(),
-        "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
-        "python": [version, list(internal), gauss],
-    }
-
-
-def _restore_random_state(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["torch"].cpu())
-    torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))

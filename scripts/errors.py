@@ -14,13 +14,20 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
+import torch
+
+SMALLER = (
+    "In training, lower --batch_size (and raise --accumulate as much), --patch_size or --features, with --amp true; "
+    "in inference, set --whole_voxels 0."
+)
+
 
 class BundleError(ValueError):
     """A user's mistake: its message of one or two lines names the file or argument, what was found and the remedy."""
 
 
 def report_bundle_errors() -> None:
-    """Makes an uncaught `BundleError` end the program with its message and exit code 1 instead of a traceback.
+    """Makes an uncaught `BundleError`, and a full GPU, end the program with a message and exit code 1, no traceback.
 
     The configs call this first, because MONAI wraps what a config expression raises into errors of its own.
     """
@@ -29,9 +36,11 @@ def report_bundle_errors() -> None:
 
 def _print_bundle_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, BundleError):
+    while cause is not None and not isinstance(cause, (BundleError, torch.OutOfMemoryError)):
         cause = cause.__cause__ or cause.__context__
     if cause is None:
         sys.__excepthook__(kind, error, trace)
-    else:
+    elif isinstance(cause, BundleError):
         print(f"error: {cause}", file=sys.stderr)
+    else:
+        print(f"error: the GPU's memory is full ({str(cause).splitlines()[0]})\n{SMALLER}", file=sys.stderr)

@@ -84,24 +84,34 @@ class TensorBoardHandler:
         self.optimizers = optimizers
 
     def attach(self, engine: Trainer) -> None:
-        """Opens the event file when the run starts and hooks the writers."""
-        engine.add_event_handler(Events.STARTED, self._start)
-
-    def _start(self, engine: Trainer) -> None:
-        self.logger = TensorboardLogger(log_dir=self.log_dir)
+        """Hooks the writers, and opens the event file when the first epoch starts, which may be a resumed one."""
+        self.logger: Any = None
+        engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._write_losses)
         self.validator.add_event_handler(Events.EPOCH_COMPLETED, self._write_dice, engine)
-        engine.add_event_handler(Events.COMPLETED, lambda _: self.logger.close())
+        engine.add_event_handler(Events.COMPLETED, self._close)
+
+    def _open(self, engine: Trainer) -> None:
+        if self.logger is None:
+            # what a run that was cut off has written of iterations that now come again is dropped
+            self.logger = TensorboardLogger(log_dir=self.log_dir, purge_step=engine.state.iteration + 1)
+
+    def _close(self) -> None:
+        if self.logger is not None:
+            self.logger.close()
+        self.logger = None
 
     def _write_losses(self, engine: Trainer) -> None:
         for name, value in loss_terms(engine.state.output).items():
             self.logger.writer.add_scalar(f"train/{name}", value, engine.state.iteration)
         for name, optimizer in self.optimizers.items():
             self.logger.writer.add_scalar(f"lr/{name}", optimizer.param_groups[0]["lr"], engine.state.iteration)
+        self.logger.writer.flush()  # what a state holds has been logged
 
     def _write_dice(self, validator: Evaluator, trainer: Trainer) -> None:
         for name, value in dice_per_region(validator).items():
             self.logger.writer.add_scalar(f"validation_dice/{name}", value, trainer.state.iteration)
+        self.logger.writer.flush()
 
 
 class SkippedStepHandler:

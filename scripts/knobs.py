@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import os
-
 from scripts.errors import BundleError
 
 HALVINGS = 16  # the segmenter halves a patch four times
@@ -29,7 +27,6 @@ def check_knobs(
     training_cases: int,
     accumulate: int = 1,
     max_skipped: int = 1,
-    resume: str | None = None,
 ) -> None:
     """Checks the knobs that PyTorch would refuse late, or with words that do not name them.
 
@@ -62,8 +59,4 @@ def check_knobs(
         raise BundleError(
             f"accumulate is {accumulate} at batch_size {batch_size}, but a process has {training_cases} cases to train "
             f"with; lower it, for a step cannot have more than an epoch."
-        )
-    if resume is not None and not os.path.isfile(resume):
-        raise BundleError(
-            f"resume is {resume}: no such file; allowed are the states of a run, state_checkpoint_epoch=N.pt."
         )

@@ -111,7 +111,7 @@ def test_two_processes_with_half_a_batch_train_as_one_with_the_whole(
     parser.get_parsed_content("train#run_state")  # which makes the networks in the order of a run
     trainer = parser.get_parsed_content("train#trainer")
     trainer.run()
-    state = torch.load(folder / "state_checkpoint_epoch=7.pt", weights_only=True)
+    state = torch.load(folder / "state_iteration=21.pt", weights_only=True)
     assert state["run_state"]["iteration"] == trainer.state.iteration == 21
     for name in ("network", "critic"):
         difference = largest_difference(state[name], parser.get_parsed_content(name).state_dict())

@@ -47,7 +47,6 @@ def test_good_knobs_pass(change: dict[str, Any]) -> None:
         ("patch_size", 0),
         ("patch_size", "big"),
         ("features", 12),
-        ("resume", "nowhere.pt"),
         ("accumulate", 0),
         ("accumulate", 2.5),
         ("accumulate", 5),

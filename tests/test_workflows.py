@@ -123,7 +123,7 @@ def test_training_shows_its_terms_and_ends_with_table_weights_and_picture(traine
     for words in (str(folder / "models" / "model.pt"), str(folder / "case.png"), str(folder / "per_case.csv")):
         assert words in printed
     assert (folder / "case.png").stat().st_size > 10_000
-    assert len(list(folder.glob("state_checkpoint_epoch=*.pt"))) == 2
+    assert len(list(folder.glob("state_iteration=*.pt"))) == 2
 
 
 def test_training_writes_losses_rates_and_dice_for_tensorboard(trained: tuple[Path, str]) -> None:
@@ -139,7 +139,7 @@ def test_the_weights_are_plain_state_dicts_and_the_run_state_is_whole(trained: t
     folder, _ = trained
     model = torch.load(folder / "models" / "model.pt", weights_only=True)
     assert all(isinstance(value, torch.Tensor) for value in model.values())
-    state = torch.load(folder / "state_checkpoint_epoch=2.pt", weights_only=True)
+    state = torch.load(folder / "state_iteration=6.pt", weights_only=True)
     assert state.keys() == {"network", "critic", "optimizer", "critic_optimizer", "lr_scheduler", "run_state"}
     assert state["run_state"]["epoch"] == 2
     assert state["run_state"]["random"].keys() == {"torch", "cuda", "numpy", "python"}
@@ -151,10 +151,10 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(
     folder, _ = trained
     places |= {"ckpt_dir": tmp_path / "models", "vat_start": 0, "critic_start": 1, "critic_ramp": 2}
     places |= {"epochs": 2, "val_interval": 1, "unlabelled_dir": places["dataset_dir"]}
-    result = run_bundle("training", TRAIN, resume=folder / "state_checkpoint_epoch=1.pt", **places)
+    result = run_bundle("training", TRAIN, resume=folder / "state_iteration=3.pt", **places)
     assert result.returncode == 0, result.stderr
     ended, expected = (
-        torch.load(place / "state_checkpoint_epoch=2.pt", weights_only=True) for place in (tmp_path / "out", folder)
+        torch.load(place / "state_iteration=6.pt", weights_only=True) for place in (tmp_path / "out", folder)
     )
     for name in ("network", "critic"):
         assert all(torch.equal(ended[name][key], expected[name][key]) for key in expected[name])

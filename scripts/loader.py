@@ -1,0 +1,37 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from monai.data import DataLoader
+
+
+class ResumableDataLoader(DataLoader):
+    """MONAI's `DataLoader`, which can begin in the middle of an epoch: `skip` batches are left out, once.
+
+    They are loaded nevertheless, so that random transforms have drawn what they would have drawn.
+
+    Args:
+        options: those of MONAI's `DataLoader`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.skip = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Gives the batches of an epoch."""
+        skip, self.skip = self.skip, 0
+        return islice(super().__iter__(), skip, None)

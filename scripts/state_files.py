@@ -1,0 +1,116 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import logging
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from scripts.errors import BundleError
+from scripts.files import remove_unfinished, to_bytes, write_whole
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+KEPT = 2  # states of a run, so that there is one before a newest one that is damaged
+
+
+class StateSaver:
+    """Handler of the trainer: saves the whole state of the run, and keeps the last two.
+
+    A state is written beside and renamed, so that a run that is killed, or a disk that is full, leaves the older ones
+    whole. (Ignite's `Checkpoint` forgets the states of before a run was resumed, and none is deleted then.)
+
+    Args:
+        folder: where `state_iteration=N.pt` goes.
+        saved: what has a state dict, by name.
+        interval: epochs between two states.
+        writes: whether this process is the one of several that saves.
+    """
+
+    def __init__(self, folder: str, *, saved: Mapping[str, Any], interval: int, writes: bool = True) -> None:
+        self.folder = Path(folder)
+        self.saved = saved
+        self.interval = interval
+        self.writes = writes
+
+    def attach(self, engine: Engine) -> None:
+        """Hooks the handler behind every `interval`th epoch; attach it after what changes the state then."""
+        if self.writes:
+            engine.add_event_handler(Events.STARTED, lambda: remove_unfinished(self.folder))
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Saves the state of now.
+
+        Raises:
+            BundleError: when it cannot be written.
+        """
+        if not self.writes:
+            return
+        state = {name: item.state_dict() for name, item in self.saved.items()}
+        write_whole(self.folder / f"state_iteration={engine.state.iteration}.pt", to_bytes(state))
+        for old in _states(self.folder)[KEPT:]:
+            old.unlink()
+
+
+def find_state(resume: str | None, *, output_dir: str) -> str | None:
+    """Gives the state from which a run goes on, or None where it begins anew.
+
+    Args:
+        resume: None, a state's path, or "auto" for the newest whole one in `output_dir`, if there is any.
+        output_dir: of the run.
+
+    Raises:
+        BundleError: when there is no such file, it is damaged, or "auto" finds damaged ones only.
+    """
+    if resume is None:
+        return None
+    if resume != AUTO:
+        if not Path(resume).is_file():
+            raise BundleError(
+                f"resume is {resume}: no such file; allowed are {AUTO}, and the states of a run, state_iteration=N.pt."
+            )
+        if not _is_whole(Path(resume)):
+            raise BundleError(f"resume is {resume}: damaged, or no state of a run; give another, or {AUTO}.")
+        return resume
+    states = _states(Path(output_dir))
+    for path in states:
+        if _is_whole(path):
+            print(f"resuming from {path}")
+            return str(path)
+        logger.warning(f"{path} is damaged and left out; taking the one before.")
+    if states:
+        raise BundleError(f"output_dir {output_dir}: every saved state is damaged; remove them to begin anew.")
+    print(f"no saved state in {output_dir}: training begins anew")
+    return None
+
+
+def _states(folder: Path) -> list[Path]:
+    """Gives the states in a folder, the newest first."""
+    found = {path: re.fullmatch(r"state_iteration=(\d+)\.pt", path.name) for path in folder.glob("state_*.pt")}
+    numbers = {path: int(match[1]) for path, match in found.items() if match}
+    return sorted(numbers, key=lambda path: numbers[path], reverse=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Compares the checksums in the file, which PyTorch writes, but does not look at when it loads."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError):
+        return False

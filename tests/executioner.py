@@ -1,0 +1,68 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+
+class Executioner:
+    """Handler that sends this process a signal in the middle of a training, a validation or the writing of a file.
+
+    Args:
+        validator: of the trainer that it is attached to.
+        phase: "training", "validation" or "writing"; in which one the signal comes.
+        count: of iterations of the phase (or of files) until then.
+        delay: from there, in seconds.
+        number: of the signal.
+        record: a file that then gets the phase.
+    """
+
+    def __init__(
+        self, validator: Engine, *, phase: str, count: int, delay: float, record: str, number: int = signal.SIGKILL
+    ) -> None:
+        self.validator = validator
+        self.phase = phase
+        self.left = count
+        self.delay = delay
+        self.record = Path(record)
+        self.number = number
+
+    def attach(self, engine: Engine) -> None:
+        """Hooks the countdown."""
+        if self.phase == "training":
+            engine.add_event_handler(Events.ITERATION_STARTED, self.count_down)
+        elif self.phase == "validation":
+            self.validator.add_event_handler(Events.ITERATION_STARTED, self.count_down)
+        else:
+            sync = os.fsync
+
+            def counted(descriptor: Any) -> None:
+                self.count_down()
+                sync(descriptor)
+
+            os.fsync = counted
+
+    def count_down(self, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            threading.Timer(self.delay, self._strike).start()
+
+    def _strike(self) -> None:
+        with open(self.record, "a") as file:
+            file.write(f"{self.phase}\n")
+        os.kill(os.getpid(), self.number)
