@@ -24,7 +24,7 @@ from scripts.errors import BundleError
 from scripts.exports import OnnxNetwork, load_exported
 from scripts.phantom import make_cohort
 from tests.outputs import label_dice
-from tests.test_workflows import BUNDLE, INFERENCE, run_bundle, voxels
+from tests.test_workflows import BUNDLE, INFERENCE, REAL_CASES, run_bundle, voxels
 
 DYNAMIC = "{0: 'batch', 2: 'height', 3: 'width', 4: 'depth'}"
 TRACING = "{'input_names': ['image'], 'output_names': ['pred'], 'dynamo': False, "
@@ -81,6 +81,17 @@ def test_torchscript_segments_as_the_network_does(
 
 def test_onnx_segments_as_the_network_does(onnx: Path, phantoms: Path, own: np.ndarray, tmp_path: Path) -> None:
     assert label_dice(segment(phantoms, tmp_path, exported=onnx), own) >= 0.999
+
+
+@pytest.mark.skipif(not REAL_CASES.is_dir(), reason=f"no real cases in {REAL_CASES}")
+def test_exports_segment_a_patient_as_the_network_does(torchscript: Path, onnx: Path, tmp_path: Path) -> None:
+    patient = tmp_path / "scans" / "BraTS2021_00006"
+    patient.parent.mkdir()
+    patient.symlink_to(REAL_CASES / patient.name)
+    expected = segment(patient.parent, tmp_path / "own")
+    for exported in (torchscript, onnx):
+        labels = segment(patient.parent, tmp_path / exported.suffix, exported=exported)
+        assert all(label_dice(labels == value, expected == value) >= 0.999 for value in (1, 2, 4))
 
 
 def test_onnx_takes_images_of_any_multiple_of_16(onnx: Path, torchscript: Path) -> None:

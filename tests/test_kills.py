@@ -23,9 +23,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from scripts.reporting.curves import read_curves
 
 from scripts.phantom import make_cohort
+from scripts.reporting.curves import read_curves
 from tests.test_run_state import equal
 from tests.test_workflows import SMALL, TRAIN, run_bundle
 

@@ -122,7 +122,8 @@ def test_training_shows_its_terms_and_ends_with_table_weights_and_picture(traine
         assert words in printed
     for words in (str(folder / "models" / "model.pt"), str(folder / "case.png"), str(folder / "per_case.csv")):
         assert words in printed
-    assert (folder / "case.png").stat().st_size > 10_000
+    for picture in ("case.png", "curves.png"):
+        assert (folder / picture).stat().st_size > 10_000
     assert len(list(folder.glob("state_iteration=*.pt"))) == 2
 
 

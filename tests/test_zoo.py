@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import monai.bundle
+import nbformat
 import pytest
 import torch
 from monai.networks.nets import BasicUNet
 from monai.utils import optional_import
+from nbclient import NotebookClient
 
 from scripts.phantom import make_cohort
 from scripts.release import BUNDLE, NAME
@@ -157,3 +159,12 @@ def test_no_property_is_missing(workflow_type: str, bundle: Path, phantoms: Path
         dataset_dir=str(phantoms),
     )
     assert workflow.check_properties() == []
+
+
+def test_the_notebook_runs(bundle: Path) -> None:
+    folder = bundle / "docs"
+    notebook = nbformat.read(folder / "usage.ipynb", as_version=4)
+    executed = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    texts = [output.get("text", "") for cell in executed.cells for output in cell.get("outputs", [])]
+    assert any("Sensitivity" in text for text in texts)  # of evaluating
+    assert any("weights: models/model.pt" in text for text in texts)  # of training
