@@ -55,7 +55,7 @@ class Executioner:
                 self.count_down()
                 sync(descriptor)
 
-            os.fsync = counted
+            os.fsync = counted  # type: ignore[assignment]
 
     def count_down(self, *_: Any) -> None:
         self.left -= 1

@@ -63,6 +63,20 @@ def test_a_line_of_dice_per_region_follows_each_validation(capsys: pytest.Captur
     assert all(any(re.search(rf"training.*{name}=\d", bar) for bar in bars) for name in ("dice_loss", "critic_loss"))
 
 
+def test_tensorboard_drops_what_a_resumed_run_writes_again(tmp_path: Path) -> None:
+    for iteration, epochs in ((0, 3), (2, 2)):  # cut off after three epochs, resumed from the state of the first
+        validator, trainer = make_evaluator(make_voxelwise_segmenter()), make_trainer(epochs=epochs)
+        TensorBoardHandler(str(tmp_path), validator=validator, optimizers={}).attach(trainer)
+
+        @trainer.on(Events.STARTED)
+        def resume(engine: AdversarialTrainer, iteration: int = iteration) -> None:
+            engine.state.iteration, engine.state.epoch = iteration, iteration // 2
+
+        trainer.run()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4]
+
+
 def test_tensorboard_gets_all_losses_learning_rates_and_dice(tmp_path: Path) -> None:
     validator, trainer = make_evaluator(make_voxelwise_segmenter()), make_trainer(epochs=2)
     optimizers = {"segmenter": trainer.state.g_optimizer, "critic": trainer.state.d_optimizer}

@@ -56,6 +56,14 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(make_cohort(tmp_path_factory.mktemp("data") / "phantoms", cases=8, shape=(48, 48, 40)))
 
 
+@pytest.fixture(scope="module")
+def whole(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of three epochs that nothing disturbed."""
+    run = Run(tmp_path_factory.mktemp("runs") / "whole", dataset_dir=phantoms, epochs=3)
+    assert run.start().returncode == 0
+    return run.folder
+
+
 def assert_the_same(one: Path, other: Path) -> None:
     """Compares all that two runs leave: states, weights, table, and what was logged."""
     states = [sorted(folder.glob("state_iteration=*.pt"))[-1] for folder in (one, other)]
@@ -73,24 +81,22 @@ def assert_the_same(one: Path, other: Path) -> None:
     assert not list(one.rglob(".unfinished-*"))
 
 
-def test_a_run_killed_at_three_moments_ends_as_one_that_was_not(phantoms: Path, tmp_path: Path) -> None:
-    whole, killed = (Run(tmp_path / name, dataset_dir=phantoms, epochs=3) for name in ("whole", "killed"))
-    assert whole.start().returncode == 0
+def test_a_run_killed_at_three_moments_ends_as_one_that_was_not(phantoms: Path, whole: Path, tmp_path: Path) -> None:
+    killed = Run(tmp_path / "killed", dataset_dir=phantoms, epochs=3)
     record = str(tmp_path / "record.txt")
     for phase, count in (("training", 4), ("validation", 1), ("writing", 2)):
         result = killed.start(phase=phase, count=count, delay=0.01, record=record)
         assert result.returncode == -signal.SIGKILL, result.stderr
     assert killed.start().returncode == 0
     assert Path(record).read_text().split() == [*PHASES]
-    assert_the_same(killed.folder, whole.folder)
+    assert_the_same(killed.folder, whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_asked_to_stop_saves_and_can_go_on(
-    number: signal.Signals, phantoms: Path, tmp_path: Path
+def test_a_run_asked_to_stop_saves_and_can_go_on(
+    number: signal.Signals, phantoms: Path, whole: Path, tmp_path: Path
 ) -> None:
-    whole, stopped = (Run(tmp_path / name, dataset_dir=phantoms, epochs=2) for name in ("whole", "stopped"))
-    assert whole.start().returncode == 0
+    stopped = Run(tmp_path / "stopped", dataset_dir=phantoms, epochs=3)
     record = str(tmp_path / "record.txt")
     result = stopped.start(phase="training", count=5, delay=0.0, record=record, number=int(number))
     assert result.returncode == 128 + number, result.stderr
@@ -99,7 +105,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_can_go_on(
     assert (stopped.folder / "state_iteration=5.pt").exists()  # of 3 an epoch
     assert not (stopped.folder / "per_case.csv").exists()
     assert stopped.start().returncode == 0
-    assert_the_same(stopped.folder, whole.folder)
+    assert_the_same(stopped.folder, whole)
 
 
 @pytest.mark.slow

@@ -219,6 +219,36 @@ CUTS = {
         "None",
         "test_cache.py",
     ),
+    "a run resumed within an epoch leaves out what it has seen": (
+        "scripts/loader.py",
+        "return islice(super().__iter__(), skip, None)",
+        "return islice(super().__iter__(), None)",
+        "test_loader.py",
+    ),
+    "a damaged state is noticed": (
+        "scripts/state_files.py",
+        "return archive.testzip() is None",
+        "return True",
+        "test_state_files.py",
+    ),
+    "the state of before is kept": (
+        "scripts/state_files.py",
+        "KEPT = 2",
+        "KEPT = 1",
+        "test_state_files.py",
+    ),
+    "a run does not stop within a step": (
+        "scripts/stopping.py",
+        "if STEP_TAKEN in state.output and",
+        "if",
+        "test_stopping.py",
+    ),
+    "what is logged twice is dropped": (
+        "scripts/handlers.py",
+        "purge_step=engine.state.iteration + 1",
+        "purge_step=None",
+        "test_handlers.py",
+    ),
     "a missed region has the worst HD95": (
         CONVENTIONS,
         "return self.worst_hd95 if self.predicted or self.actual else 0.0",

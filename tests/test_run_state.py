@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from ignite.engine import Events
 from monai.data import Dataset
@@ -24,6 +25,7 @@ from monai.handlers import CheckpointLoader, LrScheduleHandler, ValidationHandle
 from monai.transforms import Compose, RandFlipd, RandSpatialCropd, SpatialPadd, ToTensord
 from torch.optim.lr_scheduler import PolynomialLR
 
+from scripts.errors import BundleError
 from scripts.handlers import EpochSeedHandler
 from scripts.loader import ResumableDataLoader
 from scripts.run_state import RunState
@@ -133,3 +135,14 @@ def test_best_metric_scalers_and_random_numbers_come_back(tmp_path: Path) -> Non
     assert evaluator.state.best_metric == first.state.best_metric
     assert evaluator.state.best_metric_epoch == 1024
     assert trainer.state.g_scaler.get_scale() == trainer.state.d_scaler.get_scale() == 1024
+
+
+def test_a_state_from_within_an_epoch_is_for_the_same_batches_only(tmp_path: Path) -> None:
+    trainer = make_reciprocal_trainer(make_segmenter(), make_critic())
+    run_state = RunState(make_evaluator(make_voxelwise_segmenter()), loader=ResumableDataLoader(Dataset(make_cases())))
+    run_state.attach(trainer)
+    state = run_state.state_dict() | {"epoch": 3, "iteration": 5, "epoch_length": 2}
+    run_state.load_state_dict(state)
+    assert (trainer.state.epoch, trainer.state.iteration) == (2, 5)
+    with pytest.raises(BundleError, match="within an epoch of 3 iterations, but now an epoch has 2"):
+        run_state.load_state_dict(state | {"epoch_length": 3})
