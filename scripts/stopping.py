@@ -31,7 +31,7 @@ class StopHandler:
     A second signal ends it at once. What the signals did before is restored when the training ends.
 
     Args:
-        saver: saves the state.
+        saver: saves the state, then and at its own times; it is attached with this handler.
     """
 
     def __init__(self, saver: StateSaver) -> None:
@@ -40,7 +40,8 @@ class StopHandler:
         self._former: dict[int, Any] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Hooks the handler; attach it last, behind all that belongs to an iteration or an epoch."""
+        """Hooks the handler and its saver; attach it last, behind all that belongs to an iteration or an epoch."""
+        self.saver.attach(engine)
         engine.add_event_handler(Events.STARTED, self._listen)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_iteration)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._stop_if_asked)

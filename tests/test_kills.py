@@ -29,7 +29,7 @@ from scripts.reporting.curves import read_curves
 from tests.test_run_state import equal
 from tests.test_workflows import SMALL, TRAIN, run_bundle
 
-EPOCHS = 14
+EPOCHS = 40  # more than 24 runs can come through before they are killed
 PHASES = ("training", "validation", "writing")
 
 
