@@ -27,6 +27,11 @@ def report_bundle_errors() -> None:
     sys.excepthook = _print_bundle_error
 
 
+def one_line(text: object) -> str:
+    """Gives a text with what cannot be printed, as a line break in a file's name, escaped."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
+
+
 def _print_bundle_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, BundleError):
