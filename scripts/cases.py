@@ -32,7 +32,9 @@ _WORDS = _KINDS["brats2021"] + _KINDS["brats2023"]
 # File systems allow 255 bytes, and the names of results have more behind the case's id.
 MAX_NAME = 200
 _SUFFIX = re.compile(r"\.(nii|nii\.gz|nrrd|mha)$", re.IGNORECASE)
-_VOLUME = re.compile(rf"((?P<case>.+)[_-])?(?P<kind>seg|{'|'.join(_WORDS)})({_SUFFIX.pattern})?", re.IGNORECASE)
+_VOLUME = re.compile(
+    rf"((?P<case>.+)[_-])?(?P<kind>seg|{'|'.join(_WORDS)})({_SUFFIX.pattern})?", re.IGNORECASE | re.DOTALL
+)
 _PATIENT = re.compile(r"brats1[789]_.+(?=_\d+$)|brats-.+-\d+(?=-\d{3}$)", re.IGNORECASE)
 
 
@@ -67,9 +69,9 @@ def find_cases(dataset_dir: str, *, labels: bool | None = True) -> list[Item]:
     for item in items:
         volumes = cases[item["case"]]
         if odd := refuse_name(item["case"]):
-            item["fault"] = f"{next(iter(volumes.values()))}: {odd}"
+            item["fault"] = one_line(f"{next(iter(volumes.values()))}: {odd}")
         elif fault := faults.get(item["case"]) or _find_missing(item["layout"], volumes, labels=labels):
-            item["fault"] = fault
+            item["fault"] = one_line(fault)
     return items
 
 
@@ -97,7 +99,7 @@ def patient_of(case: str) -> str:
 def refuse_name(case: str) -> str | None:
     """Says what is wrong with a case's id as the beginning of the names of result files, or returns None."""
     if not case.strip(". ") or os.path.basename(case) != case or not case.isprintable():
-        return f"case {one_line(case)!r} is no name for a file; rename it, with letters, digits, spaces and signs"
+        return f"case '{one_line(case)}' is no name for a file; rename it, with letters, digits, spaces and signs"
     if len(os.fsencode(case)) > MAX_NAME:
         return f"case {case[:20]}... has a name of {len(os.fsencode(case))} bytes; allowed are {MAX_NAME}, rename it"
     return None

@@ -39,6 +39,7 @@ MAX_AXIS = 1024
 MAX_VOXELS = 2**27
 MAX_EXTENT = 600.0  # mm along an axis
 MIN_SPACING = 0.1  # mm
+MAX_CODE = 5  # of sform and qform in NIfTI-1 and -2
 BLOCK = 2**20  # bytes that are read at once, so that a check's memory does not depend on what a header says
 
 
@@ -46,9 +47,9 @@ def check_case(item: Item) -> str | None:
     """Reads every file of a case and returns its first fault, naming file and remedy, or None where it is sound.
 
     Faults are: the item's own `fault`, a file that cannot be read in full, a header that announces an absurd size or
-    spacing, not three dimensions (four, with four modalities, where the image is one file), sform and qform of other
-    voxels, modalities or label on different grids, voxels that are not finite, a modality that is 0 everywhere, and
-    labels that the layout does not have.
+    spacing, not three dimensions (four, with four modalities, where the image is one file), affine, sform, qform and
+    pixdim of different voxels, modalities or label on different grids, voxels that are not finite, a modality that is
+    the same everywhere, and labels that the layout does not have.
     """
     if "fault" in item:
         return item["fault"]
@@ -88,7 +89,7 @@ class _Volume(NamedTuple):
     shape: tuple[int, ...]
     affine: np.ndarray
     finite: bool
-    filled: list[bool]  # whether a channel has a voxel that is not 0
+    constant: dict[int, float]  # the value of each channel that has no other
     odd: list[float]  # values that a label map may not have
 
 
@@ -113,10 +114,8 @@ def _check_image(image: _Volume, *, one_file: bool) -> None:
         single = "a modality must be 3D, save it as one volume"
         allowed = "an image in one file must be 4D with 4 modalities" if one_file else single
         raise BundleError(f"{image.path}: shape {image.shape}; {allowed}")
-    if not all(image.filled):
-        raise BundleError(
-            f"{image.path}: modality {image.filled.index(False)} in it is 0 everywhere; export the scan again"
-        )
+    for channel, value in image.constant.items():
+        raise BundleError(f"{image.path}: modality {channel} in it is {value:g} everywhere; export the scan again")
 
 
 def _check_label(label: _Volume, *, layout: str) -> None:
@@ -144,6 +143,8 @@ def _read(path: str, *, allowed: Sequence[int] = ()) -> _Volume:
     """
     if not os.path.exists(path):
         raise BundleError(f"{path}: no such file; restore it or correct its path")
+    if not (os.path.isfile(path) or os.path.isdir(path)):  # reading a pipe would wait for ever
+        raise BundleError(f"{path}: is a pipe or a device, not a file; restore it or correct its path")
     try:
         volume = _read_nifti(path, allowed) if path.lower().endswith((".nii", ".nii.gz")) else _read_itk(path, allowed)
     except BundleError as fault:
@@ -161,8 +162,8 @@ def _read(path: str, *, allowed: Sequence[int] = ()) -> _Volume:
 def _read_nifti(path: str, allowed: Sequence[int]) -> _Volume:
     image: Any = nib.load(path)
     _check_header(image.shape, image.affine, image.get_data_dtype())
-    _check_forms(image)
     with (igzip.open if path.lower().endswith(".gz") else open)(path, "rb") as stream:
+        _check_forms(image, type(image.header).from_fileobj(stream, check=False))
         return _survey(path, image.shape, image.affine, _blocks(stream, image.dataobj), allowed)
 
 
@@ -195,17 +196,23 @@ def _check_header(shape: Sequence[int], affine: np.ndarray, dtype: np.dtype) -> 
         raise BundleError(f"its header announces voxels of {_listed(spacing)} mm; allowed are {limits}; correct it")
 
 
-def _check_forms(image: Any) -> None:
-    (sform, has_sform), (qform, has_qform) = image.get_sform(coded=True), image.get_qform(coded=True)
-    if not (has_sform and has_qform):
-        return
-    spacing, other = (np.linalg.norm(form[:3, :3], axis=0) for form in (sform, qform))
-    cosines = (sform[:3, :3] * qform[:3, :3]).sum(axis=0) / (spacing * other)
-    # a turned or moved head is harmless; other voxels, or a mirrored one, are not
-    if not (np.allclose(spacing, other, rtol=0.01) and cosines.min() > 0.5):
-        forms = ((_listed(spacing), sform), (_listed(other), qform))
-        found = " and ".join(f"{sizes} mm, {''.join(nib.aff2axcodes(form))}" for sizes, form in forms)
-        raise BundleError(f"its sform and qform disagree ({found}); set the code of the wrong one to 0")
+def _check_forms(image: Any, header: Any) -> None:
+    """Compares what a header says of the same thing; `header` is as it stands in the file, not as NiBabel mends it."""
+    codes, sizes = [int(header[f"{form}_code"]) for form in ("sform", "qform")], header["pixdim"][1:4]
+    if not all(0 <= code <= MAX_CODE for code in codes):
+        raise BundleError(
+            f"its header has sform_code and qform_code {codes}; allowed are 0 to {MAX_CODE}; correct them"
+        )
+    spacing = np.linalg.norm(image.affine[:3, :3], axis=0)[: len(image.shape)]
+    if not np.allclose(spacing, sizes[: len(image.shape)], rtol=0.01):  # nor do NaNs
+        found = f"{_listed(spacing)} mm and {_listed(sizes)} mm"
+        raise BundleError(f"its affine and pixdim disagree about the voxels ({found}); correct the header")
+    if all(codes):
+        sform, qform = image.get_sform(), image.get_qform()
+        # a head that is turned or moved is harmless; a mirrored one, or another axis, is not
+        if ((sform * qform)[:3, :3].sum(axis=0) < 0.5 * spacing**2).any():
+            found = " and ".join("".join(nib.aff2axcodes(form)) for form in (sform, qform))
+            raise BundleError(f"its sform and qform disagree ({found}); set the code of the wrong one to 0")
 
 
 def _survey(
@@ -215,23 +222,28 @@ def _survey(
     blocks: Iterable[tuple[int, np.ndarray]],
     allowed: Sequence[int],
 ) -> _Volume:
-    finite, filled, odd = True, [False] * math.prod(shape[3:]), set()
+    finite, odd = True, set()
+    first: dict[int, float] = {}
+    varied: set[int] = set()
     for channel, voxels in blocks:
         if voxels.dtype.kind == "f":
             with np.errstate(over="ignore"):  # what is beyond float32, in which it will be loaded, counts as infinite
                 finite = finite and bool(np.isfinite(voxels.astype(np.float32, copy=False)).all())
-        filled[channel] = filled[channel] or bool(voxels.any())
+        value = first.setdefault(channel, voxels.flat[0].item())
+        if channel not in varied and (voxels != value).any():
+            varied.add(channel)
         if allowed:
             values = voxels[voxels != 0]
             odd.update(np.unique(values[~np.isin(values, allowed)])[:10].tolist())
-    return _Volume(path, tuple(shape), affine, finite, filled, sorted(odd))
+    constant = {channel: value for channel, value in first.items() if channel not in varied}
+    return _Volume(path, tuple(shape), affine, finite, constant, sorted(odd))
 
 
 def _blocks(stream: Any, proxy: Any) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (channel, some of its voxels) in the order of a NIfTI file.
 
     Raises:
-        EOFError: where the file ends before its voxels do.
+        BundleError: where the file ends before its voxels do, or goes on behind them.
     """
     stream.seek(proxy.offset)
     for channel in range(math.prod(proxy.shape[3:])):
@@ -239,9 +251,10 @@ def _blocks(stream: Any, proxy: Any) -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, size, BLOCK):
             content = stream.read(min(BLOCK, size - start))
             if len(content) < min(BLOCK, size - start):
-                raise EOFError("it ends before its voxels do")
+                raise BundleError("is truncated, it ends before its voxels do; copy it again")
             yield channel, apply_read_scaling(np.frombuffer(content, proxy.dtype), proxy.slope, proxy.inter)
-    stream.read(1)  # gzip compares its checksum at the end of the stream
+    if stream.read(1):  # which also has gzip compare its checksum
+        raise BundleError("has more voxels than its header announces; correct the header")
 
 
 def _listed(sizes: np.ndarray) -> str:

@@ -188,7 +188,7 @@ def read_datalist(path: str, *, labels: bool | None = True) -> tuple[list[Item],
         if not sections[1]:
             raise ValueError("its section validation is empty")
         training, held_out = ([_from_entry(entry, labels=labels) for entry in section] for section in sections)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, RecursionError, TypeError, ValueError) as error:
         remedy = f"`python -m scripts.datalist DATASET_DIR --output {path}` writes one"
         raise BundleError(f"data list {path}: {error}; {remedy}") from error
     if shared := {item["patient"] for item in training} & {item["patient"] for item in held_out}:

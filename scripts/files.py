@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 from monai.config import PathLike
 
@@ -35,3 +35,16 @@ def write_whole(path: PathLike, content: bytes) -> None:
             os.replace(unfinished, path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written ({error.strerror}); give a place that can.") from error
+
+
+def make_folder(path: PathLike) -> None:
+    """Makes a folder for results, and tries it before the work is done that fills it.
+
+    Raises:
+        BundleError: where nothing can be written into it.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written into ({error.strerror}); give a folder that can.") from error

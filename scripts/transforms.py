@@ -24,8 +24,8 @@ from monai.transforms import LoadImage, MapTransform, Spacingd
 from monai.utils import ImageMetaKey, ensure_tuple
 from torch import nn
 
-from scripts.cases import find_cases, parse_path
-from scripts.errors import BundleError
+from scripts.cases import find_cases, parse_path, refuse_name
+from scripts.errors import BundleError, one_line
 
 # values of (necrotic and non-enhancing core, oedema, enhancing tumour) in the label maps of each layout
 LABEL_VALUES = {"brats2021": (1, 2, 4), "brats2023": (1, 2, 3), "msd": (2, 1, 3)}
@@ -46,7 +46,8 @@ class LoadScansd(MapTransform):
         layout_key: of the item's layout, which an item may lack.
 
     Raises:
-        BundleError: when the files do not make up four modalities of one shape, or a folder is not of one case.
+        BundleError: when the files do not make up four modalities of one shape, a folder is not of one case, or the
+            case's id cannot name a file.
     """
 
     def __init__(self, keys: KeysCollection, layout_key: str = "layout", allow_missing_keys: bool = False) -> None:
@@ -59,6 +60,8 @@ class LoadScansd(MapTransform):
         for key in self.key_iterator(item):
             source = item[key]
             item.setdefault("case", _case_of(source))
+            if odd := refuse_name(item["case"]):  # which must not lead out of the output folder
+                raise BundleError(f"{one_line(source)}: {odd}")
             image = self._load(_modalities_in(source) if _is_folder(source) else source)
             if not isinstance(source, (list, tuple)) and item.get(self.layout_key) == "msd":
                 image = cast(MetaTensor, image[list(MSD_CHANNELS)])
@@ -71,9 +74,10 @@ class LoadScansd(MapTransform):
         try:
             image = self.load(source)
         except Exception as error:
-            raise BundleError(f"cannot read {source}: {error}") from error
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise BundleError(f"cannot read {one_line(source)}: {one_line(reason)}") from error
         if image.shape[0] != 4 or image.ndim != 4:
-            raise BundleError(f"{source} holds {tuple(image.shape)} values; four 3D modalities are needed.")
+            raise BundleError(f"{one_line(source)} holds {tuple(image.shape)} values; four 3D modalities are needed.")
         return image
 
 
@@ -141,7 +145,7 @@ class ScaleBrainIntensityd(MapTransform):
             return modality
         # NumPy, because torch.quantile takes at most 16 million values
         low, high = np.percentile(modality[brain].cpu().numpy(), [self.lower, self.upper])
-        return ((modality - low) / max(high - low, 1e-6)).clamp(0, 1) * brain
+        return ((modality - low) / (high - low or 1)).clamp(0, 1) * brain
 
 
 class CriticConfidenced(MapTransform):

@@ -384,7 +384,7 @@ def _named() -> Iterator[Fault]:
         "?",
         "#",
         "~",
-        "..x",
+        "x..x",
         "x..",
         "CON",
         "escape\x1b[2J",

@@ -157,6 +157,26 @@ def test_folders_without_cases(tmp_path: Path) -> None:
         find_cases(str(tmp_path))
 
 
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    make_case(tmp_path / "data")
+    for folder in (tmp_path / "data", tmp_path / "data" / "BraTS2021_00001"):
+        for name in ("a", "b", "c"):
+            (folder / name).symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "itself").symlink_to(tmp_path / "data" / "itself")
+    items = find_cases(str(tmp_path / "data"))
+    assert cases_of(items) == ["BraTS2021_00001"]
+    assert faults_of(items) == {}
+
+
+@pytest.mark.parametrize("case", ["new\nline", "\x1b[2J", "right\u202eleft", os.fsdecode(b"\xe9"), "x" * 201])
+def test_cases_that_cannot_name_a_result_are_told(tmp_path: Path, case: str) -> None:
+    touch(tmp_path / "folder", [f"{case}_{name}.nii" for name in (*MODALITIES, "seg")])
+    touch(tmp_path, [f"sound 'é'_{name}.nii" for name in (*MODALITIES, "seg")])
+    items = find_cases(str(tmp_path))
+    assert list(faults_of(items)) == [case]
+    assert faults_of(items)[case].isprintable()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_folders_that_may_not_be_read(tmp_path: Path) -> None:
     make_case(tmp_path)

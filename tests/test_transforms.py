@@ -152,6 +152,20 @@ def test_the_brain_is_scaled_between_its_own_percentiles(scans: np.ndarray) -> N
         assert scaled.min() == 0
 
 
+@pytest.mark.parametrize("unit", [1e-20, 1e-9, 1e20])
+def test_scaled_intensities_do_not_depend_on_the_scanners_unit(scans: np.ndarray, unit: float) -> None:
+    image = torch.tensor(scans, dtype=torch.float32)
+    wanted = ScaleBrainIntensityd("image")({"image": image})["image"]
+    found = ScaleBrainIntensityd("image")({"image": image * unit})["image"]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_brain_becomes_zero() -> None:
+    image = torch.zeros(4, 5, 5, 5)
+    image[:, 1:4, 1:4, 1:4] = 7
+    assert not ScaleBrainIntensityd("image")({"image": image})["image"].any()
+
+
 def test_spacing_leaves_a_path_beside_the_image_alone(case: dict[Hashable, Any]) -> None:
     # MONAI Label adds `image_path`, for whose `update` MONAI's own transform asks
     loaded = LoadScansd("image")(case) | {"image_path": case["image"][0]}
