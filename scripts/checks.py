@@ -22,6 +22,7 @@ import nibabel as nib
 import numpy as np
 from isal import igzip
 from monai.data import ITKReader
+from monai.data.utils import correct_nifti_header_if_necessary
 from monai.utils import ensure_tuple, optional_import
 from nibabel.volumeutils import apply_read_scaling
 from tqdm.contrib.concurrent import thread_map
@@ -163,7 +164,8 @@ def _read_nifti(path: str, allowed: Sequence[int]) -> _Volume:
     image: Any = nib.load(path)
     _check_header(image.shape, image.affine, image.get_data_dtype())
     with (igzip.open if path.lower().endswith(".gz") else open)(path, "rb") as stream:
-        _check_forms(image, type(image.header).from_fileobj(stream, check=False))
+        header = type(image.header).from_fileobj(stream, check=False)
+        _check_forms(image, header, loaded=correct_nifti_header_if_necessary(nib.load(path)).affine)
         return _survey(path, image.shape, image.affine, _blocks(stream, image.dataobj), allowed)
 
 
@@ -196,15 +198,20 @@ def _check_header(shape: Sequence[int], affine: np.ndarray, dtype: np.dtype) -> 
         raise BundleError(f"its header announces voxels of {_listed(spacing)} mm; allowed are {limits}; correct it")
 
 
-def _check_forms(image: Any, header: Any) -> None:
-    """Compares what a header says of the same thing; `header` is as it stands in the file, not as NiBabel mends it."""
+def _check_forms(image: Any, header: Any, *, loaded: np.ndarray) -> None:
+    """Compares what a header says of the same thing.
+
+    NiBabel and MONAI each mend a header in a way of their own: `header` is as it stands in the file, and `loaded` the
+    affine that MONAI's transforms see, which is another one where affine and pixdim differ by a little.
+    """
     codes, sizes = [int(header[f"{form}_code"]) for form in ("sform", "qform")], header["pixdim"][1:4]
     if not all(0 <= code <= MAX_CODE for code in codes):
         raise BundleError(
             f"its header has sform_code and qform_code {codes}; allowed are 0 to {MAX_CODE}; correct them"
         )
     spacing = np.linalg.norm(image.affine[:3, :3], axis=0)[: len(image.shape)]
-    if not np.allclose(spacing, sizes[: len(image.shape)], rtol=0.01):  # nor do NaNs
+    alike = np.allclose(loaded, image.affine, rtol=0, atol=AFFINE_TOLERANCE)
+    if not (alike and np.allclose(spacing, sizes[: len(image.shape)], rtol=0.01)):
         found = f"{_listed(spacing)} mm and {_listed(sizes)} mm"
         raise BundleError(f"its affine and pixdim disagree about the voxels ({found}); correct the header")
     if all(codes):

@@ -12,19 +12,38 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import PersistentDataset
+from monai.data import Dataset, PersistentDataset
+from monai.utils import ensure_tuple
+
+from scripts.cases import Item
+from scripts.errors import BundleError, one_line
 
 logger = logging.getLogger(__name__)
 
 
-class CachedDataset(PersistentDataset):
-    """MONAI's `PersistentDataset`, which makes a file of its cache anew that a run which was cut off left incomplete.
+class CaseDataset(Dataset):
+    """MONAI's `Dataset` of cases, whose errors name the case's files."""
 
-    Cases are preprocessed when first asked for and never all in memory.
+    def _transform(self, index: int) -> Any:
+        with _named(self.data[index]):
+            return super()._transform(index)
+
+
+class CachedDataset(PersistentDataset):
+    """MONAI's `PersistentDataset` of cases, which makes a file of its cache anew that a run left incomplete.
+
+    Cases are preprocessed when first asked for and never all in memory. Errors name the case's files.
     """
+
+    def _transform(self, index: int) -> Any:
+        with _named(self.data[index]):
+            return super()._transform(index)
 
     def _cachecheck(self, item_transformed: Any) -> Any:
         try:
@@ -40,7 +59,22 @@ class CachedDataset(PersistentDataset):
             return super()._cachecheck(item_transformed)
 
 
-def _loads(path: Any) -> bool:
+@contextmanager
+def _named(item: Item) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, BundleError):  # MONAI wraps what a transform raises
+            cause = cause.__cause__
+        if isinstance(cause, BundleError):
+            raise cause from None
+        files = ", ".join(ensure_tuple(item["image"]))
+        reason = f"{type(cause).__name__}: {cause}"
+        raise BundleError(f"{one_line(files)}: cannot be prepared ({one_line(reason)[:200]})") from error
+
+
+def _loads(path: Path) -> bool:
     try:
         torch.load(path, weights_only=True)
     except Exception:  # damaged bytes make it raise about anything

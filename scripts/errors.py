@@ -39,4 +39,5 @@ def _print_bundle_error(kind: type[BaseException], error: BaseException, trace: 
     if cause is None:
         sys.__excepthook__(kind, error, trace)
     else:
-        print(f"error: {cause}", file=sys.stderr)
+        # a loader's worker hands on a traceback as text
+        print(f"error: {str(cause).rpartition('BundleError: ')[2].rstrip()}", file=sys.stderr)

@@ -45,6 +45,6 @@ def make_folder(path: PathLike) -> None:
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path).close()
+        TemporaryFile(dir=Path(path)).close()
     except OSError as error:
         raise BundleError(f"{path}: cannot be written into ({error.strerror}); give a folder that can.") from error

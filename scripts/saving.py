@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from monai.config import DtypeLike, KeysCollection, PathLike
+from monai.config import KeysCollection, PathLike
 from monai.data import NibabelWriter
 from monai.transforms import SaveImaged
 
@@ -42,9 +43,9 @@ class SaveVolumed(SaveImaged):
     def __init__(
         self,
         keys: KeysCollection,
-        output_dir: PathLike,
+        output_dir: str | Path,
         output_postfix: str,
-        output_dtype: DtypeLike | torch.dtype = torch.float32,
+        output_dtype: Any = torch.float32,
     ) -> None:
         super().__init__(
             keys,

@@ -71,14 +71,23 @@ class LoadScansd(MapTransform):
         return item
 
     def _load(self, source: str | Sequence[str]) -> MetaTensor:
-        try:
-            image = self.load(source)
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-            raise BundleError(f"cannot read {one_line(source)}: {one_line(reason)}") from error
+        # one by one, for MONAI refuses files together whose affines differ by so much as a rounding
+        images: list[torch.Tensor] = [self._load_file(path) for path in ensure_tuple(source)]
+        for path, image in zip(ensure_tuple(source), images):
+            if image.shape != images[0].shape:
+                shape, expected = tuple(image.shape[1:]), tuple(images[0].shape[1:])
+                raise BundleError(f"{one_line(path)}: shape {shape}, but that of the first modality is {expected}")
+        image = cast(MetaTensor, torch.cat(images))
         if image.shape[0] != 4 or image.ndim != 4:
             raise BundleError(f"{one_line(source)} holds {tuple(image.shape)} values; four 3D modalities are needed.")
         return image
+
+    def _load_file(self, path: str) -> MetaTensor:
+        try:
+            return self.load(path)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise BundleError(f"cannot read {one_line(path)}: {one_line(reason)}") from error
 
 
 class BratsLabeld(MapTransform):
@@ -114,6 +123,8 @@ class IsolatedSpacingd(Spacingd):
 class ScaleBrainIntensityd(MapTransform):
     """Clips each modality to percentiles of its brain voxels and scales it to [0, 1]; background stays exactly 0.
 
+    A brain of one value becomes 1.
+
     Section 4.1 of the paper, of brain voxels alone: the air around the head would decide the percentiles otherwise.
     It is not invertible, so that `Invertd` passes it by.
 
@@ -145,7 +156,9 @@ class ScaleBrainIntensityd(MapTransform):
             return modality
         # NumPy, because torch.quantile takes at most 16 million values
         low, high = np.percentile(modality[brain].cpu().numpy(), [self.lower, self.upper])
-        return ((modality - low) / (high - low or 1)).clamp(0, 1) * brain
+        if low == high:  # a mask, say; of zeros nothing would be left to crop to
+            return brain.to(modality)
+        return ((modality - low) / (high - low)).clamp(0, 1) * brain
 
 
 class CriticConfidenced(MapTransform):

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -118,7 +119,7 @@ def replace(kind: str, make: Callable[[Path], object]) -> Callable[[Files], None
     return damage
 
 
-def with_fields(content: bytes, **fields: tuple[object, ...]) -> bytes:
+def with_fields(content: bytes, /, **fields: tuple[object, ...]) -> bytes:
     """Changes fields of a header."""
     found = bytearray(content)
     for name, values in fields.items():
@@ -244,9 +245,11 @@ def _geometry() -> Iterator[Fault]:
         "doubled": ((-2, 0, 0, 0), (0, -2, 0, 0), (0, 0, 2, 0)),
         "swapped": ((0, -1, 0, 0), (-1, 0, 0, 0), (0, 0, 1, 0)),
         "moved": ((-1, 0, 0, 40), (0, -1, 0, 30), (0, 0, 1, -20)),
-        "turned_a_little": ((-0.98, 0.17, 0, 0), (-0.17, -0.98, 0, 0), (0, 0, 1, 0)),
+        "turned": ((-0.8, 0.6, 0, 0), (-0.6, -0.8, 0, 0), (0, 0, 1, 0)),
+        "a_little_larger": ((-1.001, 0, 0, 0), (0, -1.001, 0, 0), (0, 0, 1.001, 0)),
+        "turned_and_larger": ((-0.804, 0.603, 0, 0), (-0.603, -0.804, 0, 0), (0, 0, 1.005, 0)),
     }
-    both = {"qform_code": (1,), "sform_code": (1,), "quatern": (0, 0, 1)}
+    both: dict[str, tuple[object, ...]] = {"qform_code": (1,), "sform_code": (1,), "quatern": (0, 0, 1)}
     for name, (x, y, z) in rows.items():
         for kinds in (SCANS, ("t1ce",)):
             lie = partial(with_fields, srow_x=x, srow_y=y, srow_z=z, **both)
@@ -256,7 +259,7 @@ def _geometry() -> Iterator[Fault]:
 def _values() -> Iterator[Fault]:
     def put(value: float, dtype: type = np.float64) -> Bytes:
         def alter(content: bytes) -> bytes:
-            array = nib.Nifti1Image.from_bytes(content).get_fdata().astype(dtype)
+            array: np.ndarray = nib.Nifti1Image.from_bytes(content).get_fdata().astype(dtype)
             array[11, 11, 10] = value
             return nifti("", array)
 
@@ -276,10 +279,10 @@ def _values() -> Iterator[Fault]:
     }.items():
         yield Fault("values", f"slope_{name}", change(SCANS, partial(with_fields, scl_slope=(scale,), scl_inter=(0,))))
         yield Fault("values", f"inter_{name}", change(SCANS, partial(with_fields, scl_slope=(1,), scl_inter=(scale,))))
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "zero": np.zeros(SHAPE, np.int16),
         "constant": np.ones(SHAPE, np.int16),
-        "one_voxel": np.eye(1, np.prod(SHAPE), 5000, np.int16).reshape(SHAPE).astype(np.int16),
+        "one_voxel": np.eye(1, math.prod(SHAPE), 5000, np.int16).reshape(SHAPE),
         "negative": -voxels("t1"),
         "bool": (voxels("t1") > 0).astype(np.uint8),
         "tiny": np.ones((1, 1, 1), np.int16),
@@ -290,13 +293,13 @@ def _values() -> Iterator[Fault]:
     }
     for name, array in arrays.items():
         for kinds in (SCANS, ("flair",)):
-            whole = partial(lambda _, array: nifti("", array), array=array)
+            whole = partial(_as_nifti, array=array)
             yield Fault("values", f"array_{name}_{len(kinds)}", change(kinds, whole))
 
 
 def _labels() -> Iterator[Fault]:
     label = voxels("seg")
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "3_and_4": np.where(label == 1, 3, label),
         "5": np.where(label == 1, 5, label),
         "half": np.where(label == 1, 0.5, label).astype(np.float32),
@@ -310,7 +313,7 @@ def _labels() -> Iterator[Fault]:
         "complex": label.astype(np.complex64),
     }
     for name, array in arrays.items():
-        whole = partial(lambda _, array: nifti("", array), array=array)
+        whole = partial(_as_nifti, array=array)
         yield Fault("labels", f"seg_{name}", change(("seg",), whole), kinds=("seg",))
     moved = change(("seg",), lambda _: nifti("seg", affine=np.diag([-1.0, -1, 1.1, 1])))
     yield Fault("labels", "seg_moved", moved, kinds=("seg",))
@@ -428,6 +431,10 @@ def _linked() -> Iterator[Fault]:
             (folder / f"{name}_self").symlink_to(folder / f"{name}_self")
 
     yield Fault("links and special files", "loops_of_folders", loops)
+
+
+def _as_nifti(content: bytes, *, array: np.ndarray) -> bytes:
+    return nifti("", array)
 
 
 def _link_away(files: Files) -> None:

@@ -12,6 +12,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,11 @@ import torch
 from monai.transforms import Compose, Lambda
 
 from scripts.cases import Item, hash_item
-from scripts.dataset import CachedDataset
+from scripts.dataset import CachedDataset, CaseDataset
 from scripts.errors import BundleError
 from tests.test_checks import make_case
+
+BUNDLE = Path(__file__).parents[1]
 
 
 def make_dataset(item: Item, cache_dir: Path | None, seen: list[str]) -> CachedDataset:
@@ -49,13 +53,36 @@ def test_a_file_that_was_cut_off_is_made_anew(tmp_path: Path, keep: float, caplo
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_a_fault_of_the_case_itself_is_told(tmp_path: Path, cached: bool) -> None:
+@pytest.mark.parametrize("error", [ValueError("too\nsmall"), BundleError("t1.nii: broken")])
+def test_an_error_names_the_cases_files(tmp_path: Path, cached: bool, error: Exception) -> None:
     def refuse(case: Item) -> None:
-        raise BundleError("broken")
+        raise error
 
-    transforms = Compose([Lambda(refuse)])
     item = make_case(tmp_path / "data")
-    dataset = CachedDataset([item], transforms, cache_dir=tmp_path / "c" if cached else None, hash_func=hash_item)
-    with pytest.raises(RuntimeError) as caught:  # MONAI's, about the transform
-        dataset[0]
-    assert isinstance(caught.value.__cause__, BundleError)
+    transforms = Compose([Lambda(refuse)])
+    datasets = CaseDataset([item], transforms), CachedDataset([item], transforms, tmp_path / "c", hash_func=hash_item)
+    with pytest.raises(BundleError) as caught:
+        datasets[cached][0]
+    said = str(caught.value)
+    assert said == "t1.nii: broken" or (item["image"][0] in said and r"(ValueError: too\nsmall)" in said)
+
+
+def test_a_fault_in_a_loaders_worker_is_told_in_its_own_words(tmp_path: Path) -> None:
+    item = make_case(tmp_path)
+    Path(item["image"][2]).write_bytes(b"no scan")
+    code = f"""
+from monai.transforms import Compose
+from torch.utils.data import DataLoader
+from scripts.dataset import CaseDataset
+from scripts.errors import report_bundle_errors
+from scripts.transforms import LoadScansd
+
+report_bundle_errors()
+next(iter(DataLoader(CaseDataset([{item!r}], Compose([LoadScansd(keys="image")])), num_workers=1)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=BUNDLE, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1
+    message = result.stderr[result.stderr.index("error: ") :]
+    assert message.startswith("error: cannot read")
+    assert item["image"][2] in message
+    assert len(message.strip().splitlines()) == 1

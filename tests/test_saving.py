@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Hashable
 from pathlib import Path
 
 import nibabel as nib
@@ -25,7 +26,7 @@ from scripts.errors import BundleError
 from scripts.saving import SaveVolumed
 
 
-def make_data(value: float = 1.0) -> dict[str, MetaTensor]:
+def make_data(value: float = 1.0) -> dict[Hashable, MetaTensor]:
     affine = torch.diag(torch.tensor([-2.0, -2, 3, 1], dtype=torch.float64))
     return {"pred": MetaTensor(torch.full((1, 4, 5, 6), value), affine, meta={"filename_or_obj": "/data/case.nii.gz"})}
 

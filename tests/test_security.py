@@ -15,8 +15,9 @@ import json
 import os
 import pickle
 import re
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -157,7 +158,7 @@ def written_below(folder: Path, item: Item) -> None:
     parser = ConfigParser()
     parser.read_config(BUNDLE / "configs" / "inference.yaml")
     parser.update({"output_dir": str(output)})
-    loaded = LoadScansd(keys="image")(item)
+    loaded = LoadScansd(keys="image")(cast(dict[Hashable, Any], item))
     transforms = yaml.safe_load((BUNDLE / "configs" / "inference.yaml").read_text())["postprocessing"]["transforms"]
     index = max(number for number, entry in enumerate(transforms) if entry["_target_"] == "scripts.saving.SaveVolumed")
     save = parser.get_parsed_content(f"postprocessing#transforms#{index}")
