@@ -21,7 +21,7 @@ from typing import Any
 from monai.data.utils import json_hashing
 from monai.utils import ensure_tuple
 
-from scripts.errors import BundleError
+from scripts.errors import BundleError, one_line
 
 # case, patient, layout, image (four files, four folders of DICOM files, or one 4D file), label where there is one
 Item = dict[str, Any]
@@ -29,8 +29,12 @@ Item = dict[str, Any]
 # The words for T1, T1ce, T2 and FLAIR in file names, in the order of the network's input channels; MSD has one file.
 _KINDS = {"brats2021": ("t1", "t1ce", "t2", "flair"), "brats2023": ("t1n", "t1c", "t2w", "t2f"), "msd": ("4d",)}
 _WORDS = _KINDS["brats2021"] + _KINDS["brats2023"]
+# File systems allow 255 bytes, and the names of results have more behind the case's id.
+MAX_NAME = 200
 _SUFFIX = re.compile(r"\.(nii|nii\.gz|nrrd|mha)$", re.IGNORECASE)
-_VOLUME = re.compile(rf"((?P<case>.+)[_-])?(?P<kind>seg|{'|'.join(_WORDS)})({_SUFFIX.pattern})?", re.IGNORECASE)
+_VOLUME = re.compile(
+    rf"((?P<case>.+)[_-])?(?P<kind>seg|{'|'.join(_WORDS)})({_SUFFIX.pattern})?", re.IGNORECASE | re.DOTALL
+)
 _PATIENT = re.compile(r"brats1[789]_.+(?=_\d+$)|brats-.+-\d+(?=-\d{3}$)", re.IGNORECASE)
 
 
@@ -38,12 +42,12 @@ def find_cases(dataset_dir: str, *, labels: bool | None = True) -> list[Item]:
     """Finds the cases of every layout in a folder, in its sub-folders, or in a folder that is a case itself.
 
     A case's id is what its files are called before the modality (`<case>_t1.nii.gz`), or the folder's name where they
-    are just `t1.nii.gz` or folders of DICOM files `t1/`. Hidden files are skipped. Labels are needed (True), taken
-    where there are any (None) or ignored (False).
+    are just `t1.nii.gz` or folders of DICOM files `t1/`. Hidden files are skipped, and so are links to a folder that is
+    seen already. Labels are needed (True), taken where there are any (None) or ignored (False).
 
     Returns:
         Items of all cases, sorted by id. Those that lack a file or have one twice are there for the split's sake, and
-        have a `fault` that says so.
+        have a `fault` that says so, as have those whose id is no name for a file.
 
     Raises:
         BundleError: where the folder does not exist, cannot be read or holds no case.
@@ -63,8 +67,11 @@ def find_cases(dataset_dir: str, *, labels: bool | None = True) -> list[Item]:
         )
     items = [to_item(case, volumes) for case, volumes in sorted(cases.items())]
     for item in items:
-        if fault := faults.get(item["case"]) or _find_missing(item["layout"], cases[item["case"]], labels=labels):
-            item["fault"] = fault
+        volumes = cases[item["case"]]
+        if odd := refuse_name(item["case"]):
+            item["fault"] = one_line(f"{next(iter(volumes.values()))}: {odd}")
+        elif fault := faults.get(item["case"]) or _find_missing(item["layout"], volumes, labels=labels):
+            item["fault"] = one_line(fault)
     return items
 
 
@@ -89,6 +96,15 @@ def patient_of(case: str) -> str:
     return match[0] if match else case
 
 
+def refuse_name(case: str) -> str | None:
+    """Says what is wrong with a case's id as the beginning of the names of result files, or returns None."""
+    if not case.strip(". ") or os.path.basename(case) != case or not case.isprintable():
+        return f"case '{one_line(case)}' is no name for a file; rename it, with letters, digits, spaces and signs"
+    if len(os.fsencode(case)) > MAX_NAME:
+        return f"case {case[:20]}... has a name of {len(os.fsencode(case))} bytes; allowed are {MAX_NAME}, rename it"
+    return None
+
+
 def hash_item(item: Item) -> bytes:
     """Hashes an item with size and time of its files: `hash_func` of MONAI's caching data sets.
 
@@ -107,8 +123,13 @@ def files_of(path: str) -> list[str]:
 def _find_volumes(root: str, *, labels: bool | None) -> Iterator[tuple[str, str, str]]:
     """Yields case, kind (a modality's word, `seg` or `4d`) and path of each volume."""
     msd = {"imagesTr": "4d", "labelsTr": "seg"} | ({"imagesTs": "4d"} if labels is False else {})
+    seen: set[str] = set()  # links may lead back, and around for ever
     for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse_folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        if (place := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         files = [name for name in files if not name.startswith(".")]
         paths = [os.path.join(folder, name) for name in files if _SUFFIX.search(name)]
         if files and not paths and folder != root and os.path.basename(folder).lower() in _WORDS:

@@ -24,9 +24,9 @@ from pathlib import Path
 from monai.data import load_decathlon_datalist, partition_dataset
 from monai.utils import ensure_tuple, str2bool
 
-from scripts.cases import Item, find_cases, parse_path, to_item
+from scripts.cases import Item, find_cases, parse_path, refuse_name, to_item
 from scripts.checks import check_cases
-from scripts.errors import BundleError, report_bundle_errors
+from scripts.errors import BundleError, one_line, report_bundle_errors
 from scripts.transforms import LABEL_VALUES, MSD_CHANNELS
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Cohort:
             remedy = "correct them, or go on without by `--skip_invalid true`" if sound else "none is left"
             raise BundleError(f"{len(faults)} of {len(items)} cases cannot be used: {remedy}{_listed(faults, 5)}")
         for case, fault in faults.items():
-            logger.warning("left out case %s: %s", case, fault)
+            logger.warning("left out case %s: %s", one_line(case), fault)
         self.problems |= faults
         return sound
 
@@ -188,7 +188,7 @@ def read_datalist(path: str, *, labels: bool | None = True) -> tuple[list[Item],
         if not sections[1]:
             raise ValueError("its section validation is empty")
         training, held_out = ([_from_entry(entry, labels=labels) for entry in section] for section in sections)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, RecursionError, TypeError, ValueError) as error:
         remedy = f"`python -m scripts.datalist DATASET_DIR --output {path}` writes one"
         raise BundleError(f"data list {path}: {error}; {remedy}") from error
     if shared := {item["patient"] for item in training} & {item["patient"] for item in held_out}:
@@ -219,7 +219,7 @@ def main() -> None:
 
 
 def _listed(faults: dict[str, str], limit: int | None = None) -> str:
-    lines = [f"\n  {case}: {fault}" for case, fault in faults.items()]
+    lines = [f"\n  {one_line(case)}: {fault}" for case, fault in faults.items()]
     return "".join(lines[:limit]) + (f"\n  and {len(lines) - limit} more" if limit and len(lines) > limit else "")
 
 
@@ -237,6 +237,8 @@ def _from_entry(entry: Item, *, labels: bool | None) -> Item:
     item = to_item(told.get("case", parse_path(ensure_tuple(image)[0])[0]), volumes)
     if len(item["image"]) < len(image):  # names that tell no modality: the list's order holds
         item["image"] = image
+    if odd := refuse_name((item | told)["case"]):
+        raise ValueError(odd)
     return item | told | ({"label": entry["label"]} if labels is not False and entry.get("label") else {})
 
 

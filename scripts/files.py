@@ -15,7 +15,7 @@ import io
 import os
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import torch
@@ -56,6 +56,19 @@ def remove_unfinished(folder: PathLike) -> None:
     """Removes what programs that were killed while writing left in a folder."""
     for unfinished in Path(folder).glob(f"{UNFINISHED}*"):
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def make_folder(path: PathLike) -> None:
+    """Makes a folder for results, and tries it before the work is done that fills it.
+
+    Raises:
+        BundleError: where nothing can be written into it.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=Path(path)).close()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written into ({error.strerror}); give a folder that can.") from error
 
 
 def to_bytes(state: Any) -> bytes:

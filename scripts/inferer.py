@@ -20,10 +20,11 @@ from monai.inferers import Inferer, SlidingWindowInferer
 from torch import nn
 
 from scripts.errors import BundleError
+from scripts.knobs import HALVINGS
 
 
 class BrainInferer(SlidingWindowInferer):
-    """Runs the network on the whole brain box up to a size, and on a sliding window beyond.
+    """Runs the network on the whole brain box up to a size, and on a sliding window beyond, or where it is too thin.
 
     The whole box is several times faster. A window of the training's patch size is truer to what GroupNorm, whose
     statistics run over all that the network sees, met in training.
@@ -40,7 +41,8 @@ class BrainInferer(SlidingWindowInferer):
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Gives the network's output for images (B, modalities, H, W, D)."""
-        if math.prod(inputs.shape[2:]) <= self.whole_voxels:
+        shape = inputs.shape[2:]
+        if min(shape) >= HALVINGS and math.prod(shape) <= self.whole_voxels:
             return network(inputs, *args, **kwargs)
         return super().__call__(inputs, network, *args, **kwargs)
 

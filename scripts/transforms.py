@@ -24,8 +24,8 @@ from monai.transforms import LoadImage, MapTransform, Spacingd
 from monai.utils import ImageMetaKey, ensure_tuple
 from torch import nn
 
-from scripts.cases import find_cases, parse_path
-from scripts.errors import BundleError
+from scripts.cases import find_cases, parse_path, refuse_name
+from scripts.errors import BundleError, one_line
 
 # values of (necrotic and non-enhancing core, oedema, enhancing tumour) in the label maps of each layout
 LABEL_VALUES = {"brats2021": (1, 2, 4), "brats2023": (1, 2, 3), "msd": (2, 1, 3)}
@@ -46,7 +46,8 @@ class LoadScansd(MapTransform):
         layout_key: of the item's layout, which an item may lack.
 
     Raises:
-        BundleError: when the files do not make up four modalities of one shape, or a folder is not of one case.
+        BundleError: when the files do not make up four modalities of one shape, a folder is not of one case, or the
+            case's id cannot name a file.
     """
 
     def __init__(self, keys: KeysCollection, layout_key: str = "layout", allow_missing_keys: bool = False) -> None:
@@ -59,6 +60,8 @@ class LoadScansd(MapTransform):
         for key in self.key_iterator(item):
             source = item[key]
             item.setdefault("case", _case_of(source))
+            if odd := refuse_name(item["case"]):  # which must not lead out of the output folder
+                raise BundleError(f"{one_line(source)}: {odd}")
             image = self._load(_modalities_in(source) if _is_folder(source) else source)
             if not isinstance(source, (list, tuple)) and item.get(self.layout_key) == "msd":
                 image = cast(MetaTensor, image[list(MSD_CHANNELS)])
@@ -68,13 +71,23 @@ class LoadScansd(MapTransform):
         return item
 
     def _load(self, source: str | Sequence[str]) -> MetaTensor:
-        try:
-            image = self.load(source)
-        except Exception as error:
-            raise BundleError(f"cannot read {source}: {error}") from error
+        # one by one, for MONAI refuses files together whose affines differ by so much as a rounding
+        images: list[torch.Tensor] = [self._load_file(path) for path in ensure_tuple(source)]
+        for path, image in zip(ensure_tuple(source), images):
+            if image.shape != images[0].shape:
+                shape, expected = tuple(image.shape[1:]), tuple(images[0].shape[1:])
+                raise BundleError(f"{one_line(path)}: shape {shape}, but that of the first modality is {expected}")
+        image = cast(MetaTensor, torch.cat(images))
         if image.shape[0] != 4 or image.ndim != 4:
-            raise BundleError(f"{source} holds {tuple(image.shape)} values; four 3D modalities are needed.")
+            raise BundleError(f"{one_line(source)} holds {tuple(image.shape)} values; four 3D modalities are needed.")
         return image
+
+    def _load_file(self, path: str) -> MetaTensor:
+        try:
+            return self.load(path)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise BundleError(f"cannot read {one_line(path)}: {one_line(reason)}") from error
 
 
 class BratsLabeld(MapTransform):
@@ -110,6 +123,8 @@ class IsolatedSpacingd(Spacingd):
 class ScaleBrainIntensityd(MapTransform):
     """Clips each modality to percentiles of its brain voxels and scales it to [0, 1]; background stays exactly 0.
 
+    A brain of one value becomes 1.
+
     Section 4.1 of the paper, of brain voxels alone: the air around the head would decide the percentiles otherwise.
     It is not invertible, so that `Invertd` passes it by.
 
@@ -141,7 +156,9 @@ class ScaleBrainIntensityd(MapTransform):
             return modality
         # NumPy, because torch.quantile takes at most 16 million values
         low, high = np.percentile(modality[brain].cpu().numpy(), [self.lower, self.upper])
-        return ((modality - low) / max(high - low, 1e-6)).clamp(0, 1) * brain
+        if low == high:  # a mask, say; of zeros nothing would be left to crop to
+            return brain.to(modality)
+        return ((modality - low) / (high - low)).clamp(0, 1) * brain
 
 
 class CriticConfidenced(MapTransform):

@@ -116,9 +116,9 @@ def test_cases_lie_anywhere_below_in_any_mixture(tmp_path: Path) -> None:
     (tmp_path / "g").symlink_to(tmp_path / "HGG", target_is_directory=True)
     items = find_cases(str(tmp_path))
     assert cases_of(items) == ["a", "b", "c", "d", "e"]
+    assert items[1]["image"][0] == str(tmp_path / "HGG" / "b" / "b_t1.nii.gz")
     faults = faults_of(items)
-    assert list(faults) == ["b", "d"]
-    assert "is there twice" in faults["b"]
+    assert list(faults) == ["d"]
     assert "/d_t2.nii.gz" in faults["d"]
     assert re.search("/d_t2.nii[:;]", faults["d"])
 
@@ -155,6 +155,26 @@ def test_folders_without_cases(tmp_path: Path) -> None:
     touch(tmp_path, ["scan.nii.gz", "survival.csv"])
     with pytest.raises(BundleError, match=r"no case found; looked for <case>_\{t1,t1ce,t2,flair\}.nii.gz"):
         find_cases(str(tmp_path))
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    make_case(tmp_path / "data")
+    for folder in (tmp_path / "data", tmp_path / "data" / "BraTS2021_00001"):
+        for name in ("a", "b", "c"):
+            (folder / name).symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "itself").symlink_to(tmp_path / "data" / "itself")
+    items = find_cases(str(tmp_path / "data"))
+    assert cases_of(items) == ["BraTS2021_00001"]
+    assert faults_of(items) == {}
+
+
+@pytest.mark.parametrize("case", ["new\nline", "\x1b[2J", "right\u202eleft", os.fsdecode(b"\xe9"), "x" * 201])
+def test_cases_that_cannot_name_a_result_are_told(tmp_path: Path, case: str) -> None:
+    touch(tmp_path / "folder", [f"{case}_{name}.nii" for name in (*MODALITIES, "seg")])
+    touch(tmp_path, [f"sound 'é'_{name}.nii" for name in (*MODALITIES, "seg")])
+    items = find_cases(str(tmp_path))
+    assert list(faults_of(items)) == [case]
+    assert faults_of(items)[case].isprintable()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

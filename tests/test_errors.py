@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from scripts.errors import one_line
 
 IN_A_CONFIG = """
 from monai.bundle import ConfigParser
@@ -81,3 +84,9 @@ def test_any_other_error_keeps_its_traceback(program: str) -> None:
     assert any(line.startswith("Traceback") for line in lines)
     assert any("ZeroDivisionError: division by zero" in line for line in lines)
     assert not any(line.startswith("error:") for line in lines)
+
+
+def test_a_line_of_text_shows_what_cannot_be_printed() -> None:
+    assert one_line("é 漢 'a' \\") == "é 漢 'a' \\"
+    assert one_line("a\nb\x1b\udce9\u202e") == r"a\nb\x1b\udce9\u202e"
+    assert one_line(Path("a\tb")) == r"a\tb"

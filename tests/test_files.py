@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from scripts.errors import BundleError
-from scripts.files import write_whole
+from scripts.files import make_folder, write_whole
 
 
 def test_a_file_takes_the_place_of_the_old_one_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -45,3 +45,18 @@ def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BundleError, match="file/new: cannot be written"):
         write_whole(tmp_path / "file" / "new", b"")
+
+
+def test_a_folder_is_made_and_left_as_it_is(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_folder(tmp_path / "deep" / "folder")
+        assert list((tmp_path / "deep" / "folder").iterdir()) == []
+
+
+def test_a_folder_that_takes_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        with pytest.raises(BundleError, match=f"{place}: cannot be written into"):
+            make_folder(tmp_path / place)
+    with pytest.raises(BundleError, match="cannot be written into"):
+        make_folder("/proc/self")

@@ -38,6 +38,14 @@ def test_the_whole_brain_is_the_networks_own_output() -> None:
         assert torch.equal(BrainInferer(whole_voxels=16**3, roi_size=(8, 8, 8))(image, segmenter), segmenter(image))
 
 
+@pytest.mark.parametrize("shape", [(3, 3, 3), (15, 20, 20), (20, 20, 1)])
+def test_a_brain_thinner_than_the_network_can_halve_is_run_by_windows(shape: tuple[int, int, int]) -> None:
+    with torch.no_grad():
+        logits = BrainInferer(whole_voxels=20**3, roi_size=(16, 16, 16))(torch.rand(1, 4, *shape), make_segmenter())
+    assert logits.shape == (1, 3, *shape)
+    assert logits.isfinite().all()
+
+
 def test_several_networks_and_flips_give_the_mean_probability() -> None:
     first, second, (image, _) = make_segmenter(0).eval(), make_segmenter(1).eval(), make_batch(1)
     whole = BrainInferer(whole_voxels=16**3, roi_size=(8, 8, 8))

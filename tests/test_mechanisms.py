@@ -214,10 +214,10 @@ CUTS = {
         "test_distributed.py::test_each_case_is_in_one_share_and_in_order",
     ),
     "cached files appear whole": (
-        "scripts/cache.py",
-        "os.fspath(self.cache_dir) if self.cache_dir else None",
+        "scripts/dataset.py",
+        "str(folder) if folder else None",
         "None",
-        "test_cache.py",
+        "test_dataset.py",
     ),
     "a run resumed within an epoch leaves out what it has seen": (
         "scripts/loader.py",

@@ -120,12 +120,22 @@ def test_what_is_not_four_modalities_of_one_shape_is_refused(case: dict[Hashable
     for source, message in [
         (others, r"holds \(3, 16, 18, 20\) values; four 3D modalities"),
         (t1, r"holds \(1, 16, 18, 20\) values; four 3D modalities"),
-        ([small, *others], "cannot read .*small"),
+        (
+            [t1, small, *others[1:]],
+            r"small.nii.gz: shape \(8, 8, 8\), but that of the first modality is \(16, 18, 20\)",
+        ),
         ([str(damaged), *others], "cannot read .*damaged"),
         ([str(tmp_path / "absent.nii.gz"), *others], "cannot read .*absent"),
     ]:
         with pytest.raises(BundleError, match=message):
             load(source)
+
+
+def test_affines_that_differ_by_a_rounding_are_one_image(case: dict[Hashable, Any], scans: np.ndarray) -> None:
+    save(Path(case["image"][2]), scans[2], AFFINE * (1 + 1e-4))
+    image = load(case["image"])
+    np.testing.assert_array_equal(image, scans)
+    np.testing.assert_allclose(image.affine, AFFINE)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +160,20 @@ def test_the_brain_is_scaled_between_its_own_percentiles(scans: np.ndarray) -> N
             assert scaled.max() == 1
         assert (scaled[scan == 0] == 0).all()
         assert scaled.min() == 0
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e-9, 1e20])
+def test_scaled_intensities_do_not_depend_on_the_scanners_unit(scans: np.ndarray, unit: float) -> None:
+    image = torch.tensor(scans, dtype=torch.float32)
+    wanted = ScaleBrainIntensityd("image")({"image": image})["image"]
+    found = ScaleBrainIntensityd("image")({"image": image * unit})["image"]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_brain_becomes_one() -> None:
+    image = torch.zeros(4, 5, 5, 5)
+    image[:, 1:4, 1:4, 1:4] = 7
+    assert torch.equal(ScaleBrainIntensityd("image")({"image": image})["image"], image / 7)
 
 
 def test_spacing_leaves_a_path_beside_the_image_alone(case: dict[Hashable, Any]) -> None:

@@ -23,6 +23,7 @@ from monailabel.utils.others.generic import device_list
 from scripts.checkpoints import load_weights
 from scripts.errors import BundleError
 from scripts.label_app.datastore import CaseDatastore
+from scripts.label_app.expressions import refuse_expressions
 
 NETWORKS = {"model": "network", "critic": "critic"}
 
@@ -35,6 +36,15 @@ class FineTuning(BundleTrainTask):
     The weights that are served change only when the validation is better than theirs; those are kept as
     `<name>.previous.pt`.
     """
+
+    def __call__(self, request: dict[str, Any], datastore: CaseDatastore) -> Any:
+        """Trains as a request asks.
+
+        Raises:
+            BundleError: when it holds text that a config would evaluate.
+        """
+        refuse_expressions(request)
+        return super().__call__(request, datastore)
 
     def config(self) -> dict[str, Any]:
         """Gives what a client may choose."""

@@ -1,0 +1,36 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scripts.errors import BundleError, one_line
+
+
+def refuse_expressions(content: Any) -> None:
+    """Refuses what a client sent, where MONAI's config parser would evaluate it.
+
+    Raises:
+        BundleError: for a text that begins with $, @ or %, or for a component (`_target_`), however deep it lies.
+    """
+    if isinstance(content, Mapping):
+        if "_target_" in content:
+            raise BundleError("a request names a `_target_`; components stand in the bundle's configs only")
+        for name, value in content.items():
+            refuse_expressions(name)
+            refuse_expressions(value)
+    elif isinstance(content, (list, tuple)):
+        for value in content:
+            refuse_expressions(value)
+    elif isinstance(content, str) and content.lstrip().startswith(("$", "@", "%")):
+        raise BundleError(f"a request holds {one_line(content)[:40]!r}; text that begins with $, @ or % is refused")

@@ -1,0 +1,263 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+
+from scripts.errors import one_line
+from tests.faults import Fault, all_faults, nifti
+
+BUNDLE = Path(__file__).parents[1]
+INFERENCE = "configs/inference.yaml"
+TRAIN = "configs/train.yaml"
+SMALL: dict[str, object] = {"features": 8, "critic_features": 4, "spacing": 1.0, "patch_size": 16, "batch_size": 4}
+EARLIER = b"an earlier result"
+SOUND = Fault("sound", "sound_case", lambda files: None)
+PEAK_GB = 2.0
+
+
+@dataclass
+class Outcome:
+    """What a command made of a faulty case: `done`, or `refused` with what it said; `wrong` says what is not as due."""
+
+    fault: Fault
+    result: str
+    said: str = ""
+    wrong: str = ""
+
+
+@dataclass
+class Run:
+    """A command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+    peak_gb: float  # of this command, or of a larger one before
+
+
+def run(run_id: str, config: str, *, unprivileged: bool = False, knobs: Mapping[str, object]) -> Run:
+    """Runs one of the bundle's commands; unprivileged, without root's right to read and write everything."""
+    options = [text for name, value in knobs.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", config, *options]
+    ended = subprocess.run(
+        command,
+        cwd=BUNDLE,
+        capture_output=True,
+        timeout=3600,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
+        preexec_fn=_drop_privileges if unprivileged else None,
+    )
+    out, err = (stream.decode(errors="replace") for stream in (ended.stdout, ended.stderr))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+    return Run(ended.returncode, out, err, peak)
+
+
+def make_weights(folder: Path) -> Path:
+    """Weights of an untrained network, which sees every region somewhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLE / INFERENCE))
+    parser.update(SMALL | {"device": "cpu"})
+    torch.manual_seed(0)
+    torch.save(parser.get_parsed_content("network").state_dict(), folder / "model.pt")
+    torch.save(parser.get_parsed_content("critic").state_dict(), folder / "critic.pt")
+    return folder
+
+
+def write_cases(folder: Path, faults: Sequence[Fault]) -> Path:
+    """Writes the faulty cases and a sound one."""
+    for fault in (SOUND, *faults):
+        fault.write(folder)
+    return folder
+
+
+def infer(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
+    """Segments all cases by one command, over results of an earlier run."""
+    dataset, output = write_cases(folder / "cases", faults), folder / "out"
+    output.mkdir()
+    for fault in faults:
+        if len(os.fsencode(fault.case)) < 200:
+            (output / f"{fault.case}_seg.nii.gz").write_bytes(EARLIER)
+    weights = make_weights(folder / "models")
+    places: dict[str, object] = {
+        "dataset_dir": dataset,
+        "output_dir": output,
+        "ckpt_dir": weights,
+        "cache_dir": folder / "cache",
+    }
+    ended = run("inferring", INFERENCE, knobs=SMALL | places)
+    refused = _refusals(ended.stderr.partition("error: cases left out: ")[2], "  ")
+    expected = output / f"{SOUND.case}_seg.nii.gz"
+    if not expected.is_file():
+        raise AssertionError(f"the sound case was lost: {ended.stderr[-4000:]}")
+    reference = nib.Nifti1Image.from_filename(expected)
+    outcomes = []
+    for fault in faults:
+        said = refused.get(one_line(fault.case))
+        result = Outcome(fault, "done" if said is None else "refused", said or "")
+        result.wrong = _misnamed(fault.kinds, fault, said) if said else _wrong_result(fault, dataset, output, reference)
+        earlier = output / f"{fault.case}_seg.nii.gz"
+        if said and len(os.fsencode(fault.case)) < 200 and earlier.read_bytes() != EARLIER:
+            result.wrong = "an earlier result was overwritten"
+        outcomes.append(result)
+    return outcomes, ended
+
+
+def train(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
+    """Trains with all cases by one command that leaves the faulty ones out."""
+    dataset = write_cases(folder / "cases", faults) if not (folder / "cases").exists() else folder / "cases"
+    knobs = {
+        "epochs": 1,
+        "val_interval": 1,
+        "vat_start": 0,
+        "critic_start": 0,
+        "critic_ramp": 0,
+        "skip_invalid": "true",
+    }
+    places = {"output_dir": folder / "trained", "ckpt_dir": folder / "trained", "cache_dir": folder / "trained_cache"}
+    ended = run("training", TRAIN, knobs=SMALL | knobs | places | {"dataset_dir": dataset})
+    refused = _refusals(ended.stdout + ended.stderr, "left out case ")
+    outcomes = []
+    for fault in faults:
+        said = refused.get(one_line(fault.case))
+        result = Outcome(fault, "done" if said is None else "refused", said or "")
+        # where scans are damaged alike, it is the label whose grid differs
+        result.wrong = _misnamed((*fault.kinds, "seg"), fault, said) if said else ""
+        outcomes.append(result)
+    return outcomes, ended
+
+
+def finite_weights(folder: Path) -> bool:
+    """Whether a training wrote its weights, and they are numbers."""
+    weights = [torch.load(folder / f"{name}.pt", weights_only=True) for name in ("model", "critic")]
+    return all(bool(tensor.isfinite().all()) for state in weights for tensor in state.values())
+
+
+def table(inferred: Sequence[Outcome], trained: Sequence[Outcome]) -> str:
+    """A table (Markdown) of the outcomes by group."""
+    rows = ["| what is wrong | inputs | segmented | refused by name | trained with | refused by name |"]
+    rows.append("|---|---|---|---|---|---|")
+    groups = list(dict.fromkeys(outcome.fault.group for outcome in inferred))
+    total: Counter[str] = Counter()
+    for group in groups:
+        count: Counter[str] = Counter()
+        for command, outcomes in (("infer", inferred), ("train", trained)):
+            count.update(f"{command} {outcome.result}" for outcome in outcomes if outcome.fault.group == group)
+        count["inputs"] = sum(outcome.fault.group == group for outcome in inferred)
+        total.update(count)
+        rows.append(_row(group, count))
+    return "\n".join([*rows, _row("**all**", total)])
+
+
+def main() -> None:
+    """Command line: runs the whole campaign and writes its page."""
+    parser = argparse.ArgumentParser(prog="python -m tests.campaign", description="Tries every faulty input.")
+    parser.add_argument("--output", help="a page (Markdown) in which the table is put in place of the old one")
+    parser.add_argument("--every", type=int, default=1, help="only each n-th faulty case (1)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        faults = all_faults()[:: args.every]
+        inferred, first = infer(Path(folder), faults)
+        trained, second = train(Path(folder), faults)
+        for command, outcomes in (("inferring", inferred), ("training", trained)):
+            for outcome in outcomes:
+                if outcome.wrong:
+                    print(f"WRONG: {command} {outcome.fault.case!r}: {outcome.wrong} ({outcome.said})")
+        print(first.stderr[-2000:] if first.code != 1 else "", second.stderr[-2000:] if second.code else "")
+        found = table(inferred, trained)
+        print(found)
+        print(
+            json.dumps(
+                {
+                    "peak_gb": [round(first.peak_gb, 2), round(second.peak_gb, 2)],
+                    "finite": finite_weights(Path(folder, "trained")),
+                }
+            )
+        )
+    if args.output:
+        page = Path(args.output)
+        before, _, rest = page.read_text().partition("<!-- table -->")
+        page.write_text(f"{before}<!-- table -->\n{found}\n<!-- end -->{rest.partition('<!-- end -->')[2]}")
+
+
+def _refusals(text: str, before: str) -> dict[str, str]:
+    """What is said of each case: `<before><case>: <file>: <fault>`."""
+    lines = [line.partition(before)[2] for line in text.splitlines() if before in line]
+    return {case: said for case, separator, said in (line.partition(": /") for line in lines) if separator}
+
+
+def _misnamed(kinds: Sequence[str], fault: Fault, said: str) -> str:
+    stem = one_line(f"{fault.case}/{fault.case}_")
+    named = any(f"{stem}{kind}{fault.suffix}" in said for kind in kinds)
+    return "" if named or f"{one_line(fault.case)}: has no" in said else "no damaged file is named"
+
+
+def _wrong_result(fault: Fault, dataset: Path, output: Path, reference: nib.Nifti1Image) -> str:
+    """Compares a result with its input's geometry, and with the sound case's where the input reads as that does."""
+    written = output / f"{fault.case}_seg.nii.gz"
+    if not written.is_file() or written.read_bytes() == EARLIER:
+        return "neither segmented nor refused"
+    result = nib.Nifti1Image.from_filename(written)
+    labels = np.asarray(result.dataobj)
+    images = [
+        nib.Nifti1Image.from_filename(dataset / fault.case / f"{fault.case}_{kind}{fault.suffix}")
+        for kind in fault.kinds
+        if kind != "seg"
+    ]
+    images = images or [nib.Nifti1Image.from_filename(dataset / fault.case / f"{fault.case}_t1{fault.suffix}")]
+    if labels.shape != images[0].shape or not np.allclose(result.affine, images[0].affine, atol=1e-3):
+        return f"the result's grid {labels.shape} is not the input's {images[0].shape}"
+    if not set(np.unique(labels)) <= {0, 1, 2, 4}:
+        return f"the result's labels are {np.unique(labels)}"
+    sound = [nib.Nifti1Image.from_bytes(nifti(kind)) for kind in ("t1", "t1ce", "t2", "flair") if kind in fault.kinds]
+    same = len(sound) == len(images) and all(
+        image.shape == other.shape
+        and np.array_equal(image.affine, other.affine)
+        and np.array_equal(image.get_fdata(), other.get_fdata())
+        for image, other in zip(images, sound)
+    )
+    if same and not np.array_equal(labels, np.asarray(reference.dataobj)):
+        return "it reads as the sound case does, and its result differs"
+    return ""
+
+
+def _row(name: str, count: Counter[str]) -> str:
+    figures = ("inputs", "infer done", "infer refused", "train done", "train refused")
+    return f"| {name} | " + " | ".join(str(count[figure]) for figure in figures) + " |"
+
+
+def _drop_privileges() -> None:
+    # PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: exec() takes root's capabilities out of this set
+    library = ctypes.CDLL(None)
+    for capability in (1, 2):
+        library.prctl(24, capability, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main()
