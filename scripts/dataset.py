@@ -11,56 +11,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import torch
-from monai.data import Dataset, PersistentDataset
+from monai.data import Dataset
 from monai.utils import ensure_tuple
 
 from scripts.cases import Item
 from scripts.errors import BundleError, one_line
-
-logger = logging.getLogger(__name__)
 
 
 class CaseDataset(Dataset):
     """MONAI's `Dataset` of cases, whose errors name the case's files."""
 
     def _transform(self, index: int) -> Any:
-        with _named(self.data[index]):
+        with naming_files(self.data[index]):
             return super()._transform(index)
-
-
-class CachedDataset(PersistentDataset):
-    """MONAI's `PersistentDataset` of cases, which makes a file of its cache anew that a run left incomplete.
-
-    Cases are preprocessed when first asked for and never all in memory. Errors name the case's files.
-    """
-
-    def _transform(self, index: int) -> Any:
-        with _named(self.data[index]):
-            return super()._transform(index)
-
-    def _cachecheck(self, item_transformed: Any) -> Any:
-        try:
-            return super()._cachecheck(item_transformed)
-        except Exception as error:
-            if self.cache_dir is None:
-                raise
-            place = self.cache_dir / f"{self.hash_func(item_transformed).decode()}{self.transform_hash}.pt"
-            if not place.is_file() or _loads(place):
-                raise
-            logger.warning("%s: cannot be read (%s); the case is preprocessed anew", place, type(error).__name__)
-            place.unlink()
-            return super()._cachecheck(item_transformed)
 
 
 @contextmanager
-def _named(item: Item) -> Iterator[None]:
+def naming_files(item: Item) -> Iterator[None]:
+    """Makes an error that comes up here a `BundleError` that names the case's files."""
     try:
         yield
     except Exception as error:
@@ -72,11 +44,3 @@ def _named(item: Item) -> Iterator[None]:
         files = ", ".join(ensure_tuple(item["image"]))
         reason = f"{type(cause).__name__}: {cause}"
         raise BundleError(f"{one_line(files)}: cannot be prepared ({one_line(reason)[:200]})") from error
-
-
-def _loads(path: Path) -> bool:
-    try:
-        torch.load(path, weights_only=True)
-    except Exception:  # damaged bytes make it raise about anything
-        return False
-    return True

@@ -11,58 +11,29 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 from monai.transforms import Compose, Lambda
 
-from scripts.cases import Item, hash_item
-from scripts.dataset import CachedDataset, CaseDataset
+from scripts.cases import Item
+from scripts.dataset import CaseDataset
 from scripts.errors import BundleError
 from tests.test_checks import make_case
 
 BUNDLE = Path(__file__).parents[1]
 
 
-def make_dataset(item: Item, cache_dir: Path | None, seen: list[str]) -> CachedDataset:
-    def load(case: Item) -> dict[str, torch.Tensor]:
-        seen.append(case["case"])
-        return {"image": torch.arange(1000.0)}
-
-    return CachedDataset([item], Compose([Lambda(load)]), cache_dir=cache_dir, hash_func=hash_item)
-
-
-@pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.999])
-def test_a_file_that_was_cut_off_is_made_anew(tmp_path: Path, keep: float, caplog: pytest.LogCaptureFixture) -> None:
-    seen: list[str] = []
-    item = make_case(tmp_path / "data")
-    dataset = make_dataset(item, tmp_path / "cache", seen)
-    first = dataset[0]["image"]
-    (file,) = (tmp_path / "cache").glob("*.pt")
-    content = file.read_bytes()
-    file.write_bytes(content[: int(keep * len(content))])
-    with caplog.at_level(logging.WARNING):
-        assert torch.equal(dataset[0]["image"], first)
-    assert str(file) in caplog.text
-    assert torch.equal(dataset[0]["image"], first)
-    assert len(seen) == 2
-
-
-@pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("error", [ValueError("too\nsmall"), BundleError("t1.nii: broken")])
-def test_an_error_names_the_cases_files(tmp_path: Path, cached: bool, error: Exception) -> None:
+def test_an_error_names_the_cases_files(tmp_path: Path, error: Exception) -> None:
     def refuse(case: Item) -> None:
         raise error
 
     item = make_case(tmp_path / "data")
-    transforms = Compose([Lambda(refuse)])
-    datasets = CaseDataset([item], transforms), CachedDataset([item], transforms, tmp_path / "c", hash_func=hash_item)
     with pytest.raises(BundleError) as caught:
-        datasets[cached][0]
+        CaseDataset([item], Compose([Lambda(refuse)]))[0]
     said = str(caught.value)
     assert said == "t1.nii: broken" or (item["image"][0] in said and r"(ValueError: too\nsmall)" in said)
 
