@@ -33,6 +33,7 @@ from scripts.transforms import LABEL_VALUES
 
 itk, _ = optional_import("itk")
 
+RULES = 2  # raise it when the checks find what they did not find before
 AFFINE_TOLERANCE = 1e-3
 # A header beyond these is damaged, or its volume would fill the memory: a BraTS volume has 240 voxels of 1 mm along an
 # axis and 9 million in all.
@@ -97,7 +98,7 @@ class _Volume(NamedTuple):
 def _check_unless_known(item: Item, *, cache_dir: str | None) -> str | None:
     if cache_dir is None:
         return check_case(item)
-    mark = Path(cache_dir, "sound_cases", hash_item(item).decode())
+    mark = Path(cache_dir, f"sound_cases_{RULES}", hash_item(item).decode())
     if mark.exists():
         return None
     fault = check_case(item)
@@ -146,12 +147,12 @@ def _read(path: str, *, allowed: Sequence[int] = ()) -> _Volume:
         raise BundleError(f"{path}: no such file; restore it or correct its path")
     if not (os.path.isfile(path) or os.path.isdir(path)):  # reading a pipe would wait for ever
         raise BundleError(f"{path}: is a pipe or a device, not a file; restore it or correct its path")
+    if not os.access(path, os.R_OK):
+        raise BundleError(f"{path}: cannot be read (Permission denied); grant access to it")
     try:
         volume = _read_nifti(path, allowed) if path.lower().endswith((".nii", ".nii.gz")) else _read_itk(path, allowed)
     except BundleError as fault:
         raise BundleError(f"{path}: {fault}") from fault
-    except PermissionError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror}); grant access to it") from error
     except Exception as error:  # damaged bytes make readers raise about anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise BundleError(f"{path}: cannot be read, truncated or damaged ({reason}); copy it again") from error

@@ -32,7 +32,7 @@ class CaseDataset(Dataset):
     """MONAI's `Dataset` of cases, whose errors name the case's files."""
 
     def _transform(self, index: int) -> Any:
-        with _named(self.data[index]):
+        with naming_files(self.data[index]):
             return super()._transform(index)
 
 
@@ -44,7 +44,7 @@ class CachedDataset(PersistentDataset):
     """
 
     def _transform(self, index: int) -> Any:
-        with _named(self.data[index]):
+        with naming_files(self.data[index]):
             return super()._transform(index)
 
     def _cachecheck(self, item_transformed: Any) -> Any:
@@ -73,7 +73,8 @@ def _temporary_files_in(folder: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def _named(item: Item) -> Iterator[None]:
+def naming_files(item: Item) -> Iterator[None]:
+    """Makes an error that comes up here a `BundleError` that names the case's files."""
     try:
         yield
     except Exception as error:

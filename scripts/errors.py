@@ -25,6 +25,15 @@ SMALLER = (
 class BundleError(ValueError):
     """A user's mistake: its message of one or two lines names the file or argument, what was found and the remedy."""
 
+    def __str__(self) -> str:
+        # out of a loader's worker comes a traceback as text
+        return super().__str__().rpartition("BundleError: ")[2].rstrip()
+
+
+def one_line(text: object) -> str:
+    """Gives a text with what cannot be printed, as a line break in a file's name, escaped."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
+
 
 def report_bundle_errors() -> None:
     """Makes an uncaught `BundleError`, and a full GPU, end the program with a message and exit code 1, no traceback.
@@ -34,11 +43,6 @@ def report_bundle_errors() -> None:
     sys.excepthook = _print_bundle_error
 
 
-def one_line(text: object) -> str:
-    """Gives a text with what cannot be printed, as a line break in a file's name, escaped."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
-
-
 def _print_bundle_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (BundleError, torch.OutOfMemoryError)):
@@ -46,7 +50,6 @@ def _print_bundle_error(kind: type[BaseException], error: BaseException, trace: 
     if cause is None:
         sys.__excepthook__(kind, error, trace)
     elif isinstance(cause, BundleError):
-        # a loader's worker hands on a traceback as text
-        print(f"error: {str(cause).rpartition('BundleError: ')[2].rstrip()}", file=sys.stderr)
+        print(f"error: {cause}", file=sys.stderr)
     else:
         print(f"error: the GPU's memory is full ({str(cause).splitlines()[0]})\n{SMALLER}", file=sys.stderr)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.cases import find_cases
+from scripts.checks import RULES
 from scripts.datalist import Cohort
 from scripts.phantom import make_cohort
 from scripts.scale import PARTS, link_cases
@@ -33,7 +34,7 @@ def test_links_are_cases_of_their_own(tmp_path: Path) -> None:
     assert not [item for item in items if "fault" in item]
     assert len({Path(path).resolve() for item in items for path in (*item["image"], item["label"])}) == 10
     assert Cohort(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache")).all == items
-    assert len(list((tmp_path / "cache" / "sound_cases").iterdir())) == 5
+    assert len(list((tmp_path / "cache" / f"sound_cases_{RULES}").iterdir())) == 5
 
 
 def test_each_part_gets_a_row_of_time_and_memory() -> None:
@@ -42,7 +43,7 @@ def test_each_part_gets_a_row_of_time_and_memory() -> None:
     result = subprocess.run([*command, "--knobs", knobs], cwd=BUNDLE, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     _, header, *rows = result.stdout.splitlines()
-    assert header.split() == ["seconds", "peak", "GB"]
+    assert header.split() == ["seconds", "of", "CPU", "peak", "GB"]
     for row, part in zip(rows, PARTS, strict=True):
         assert row[:16].strip() == part
         assert np.array(row[16:].split(), float).min() >= 0

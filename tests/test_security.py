@@ -23,13 +23,12 @@ import pytest
 import torch
 import yaml
 from monai.bundle import ConfigParser
-from monai.data import DataLoader
+from monai.data import DataLoader, PersistentDataset
 from monai.handlers import CheckpointLoader
 
 from scripts.cases import Item, find_cases
 from scripts.checkpoints import load_weights
 from scripts.datalist import read_datalist
-from scripts.dataset import CachedDataset
 from scripts.errors import BundleError
 from scripts.label_app.expressions import refuse_expressions
 from scripts.transforms import LoadScansd
@@ -93,7 +92,7 @@ def test_the_cache_of_preprocessed_cases_runs_nothing(tmp_path: Path) -> None:
     cases = [make_case(tmp_path / "data", f"BraTS2021_{index:05d}") for index in range(3)]
     parser.update({"dataset_dir": str(tmp_path / "data"), "cache_dir": str(tmp_path / "cache"), "patch_size": 16})
     dataset = parser.get_parsed_content("train#dataset")
-    assert isinstance(dataset, CachedDataset)
+    assert isinstance(dataset, PersistentDataset)
     assert len(dataset) < len(cases)
     first = dataset[0]["label"].shape
     (file,) = (tmp_path / "cache").glob("*.pt")
