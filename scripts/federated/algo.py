@@ -55,6 +55,10 @@ class ReciprocalAlgo(MonaiAlgo):
         options: of `MonaiAlgo`, such as `send_weight_diff` and `config_filters_filename`.
     """
 
+    trainer: Any
+    evaluator: Any
+    eval_workflow: Any
+
     def __init__(
         self,
         bundle_root: str,
@@ -107,6 +111,6 @@ def shared_networks(parser: ConfigParser) -> SharedNetworks:
 
 
 def averageable(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Gives what a mean is taken of: all but BatchNorm's counts of batches, which are whole numbers and a site's own."""
+    """Gives what a mean is taken of: all but BatchNorm's counts of batches, whole numbers that stay a site's own."""
     # FLARE sends no tensors in channels_last_3d
     return {name: weight.contiguous() for name, weight in weights.items() if weight.is_floating_point()}

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--config_file", nargs="+", default=list(CONFIG_FILES))
     args = parser.parse_args()
     algo = ReciprocalAlgo(str(Path(scripts.__path__[0]).parent), args.config_file)
-    flare.init()
+    flare.init()  # first: FLARE's simulator waits for ever for a site that ends before
     algo.initialize({ExtraItems.CLIENT_NAME: flare.get_site_name()})
     while flare.is_running():
         received = flare.receive()

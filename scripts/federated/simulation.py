@@ -12,10 +12,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from nvflare.job_config.api import FedJob
 from nvflare.job_config.base_fed_job import BaseFedJob
 
 from scripts.errors import BundleError, report_bundle_errors
-from scripts.federated.algo import CONFIG_FILES, averageable, shared_networks
+from scripts.federated.algo import CONFIG_FILES, SharedNetworks, averageable, shared_networks
 
 COMPONENTS = (ClientAPIExecutor, PTFileModelPersistor)
 BUNDLE = Path(__file__).parents[2]
@@ -46,8 +47,9 @@ def main() -> None:
     parser.add_argument("--sites", nargs="+", required=True, help="the folder of cases of each site")
     parser.add_argument("--config_file", nargs="+", default=list(CONFIG_FILES), help="config, then overlays")
     parser.add_argument("--knobs", type=json.loads, default={}, help="JSON, such as '{\"rounds\": 2}'")
-    parser.add_argument("--output_dir", default="output/federated", help="model.pt, critic.pt and a folder for each site")
-    parser.add_argument("--export", help="instead, write the job for a real federation into this folder")
+    parser.add_argument(
+        "--output_dir", default="output/federated", help="model.pt, critic.pt and a folder for each site"
+    )
     args = parser.parse_args()
     simulate(args.sites, args.config_file, knobs=args.knobs, output_dir=args.output_dir)
 
@@ -77,16 +79,18 @@ def simulate(
     set_determinism(seed=config.get_parsed_content("seed"))
     networks = shared_networks(config)
     torch.save(averageable(networks.state_dict()), folder / "initial.pt")
+    program = [sys.executable, "-u", "-m", "scripts.federated.client", "--config_file", *config_file]
     commands = {}
     for number, cases in enumerate(sites, start=1):
         name = f"site-{number}"
-        overlay = write_site_overlay(folder / name, cases, knobs=knobs)
-        commands[name] = [sys.executable, "-u", "-m", "scripts.federated.client", "--config_file", *config_file, overlay]
+        commands[name] = [*program, write_site_overlay(folder / name, cases, knobs=knobs)]
     job = make_job(commands, initial=str(folder / "initial.pt"), rounds=config.get_parsed_content("rounds"))
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(BUNDLE), os.environ.get("PYTHONPATH", "")])
-    allow_components(folder / "workspace")
-    status = job.simulator_run(str(folder / "workspace"), clients=list(commands), threads=len(commands))
-    print("status", status)
+    server = _run(job, folder / "workspace")
+    _write_networks(networks, server / "app_server" / "FL_global_model.pt", folder)
+    print("Mean Dice of the shared segmenter on each site's held-out cases. Not for diagnosis.")
+    for after, dice in enumerate(dice_after_rounds(server)):
+        print(f"after {after} rounds  " + "  ".join(f"{site} {dice[site]:.3f}" for site in commands))
+    print("weights:", folder / "model.pt")
 
 
 def make_job(commands: Mapping[str, Sequence[str]], *, initial: str, rounds: int) -> FedJob:
@@ -97,7 +101,7 @@ def make_job(commands: Mapping[str, Sequence[str]], *, initial: str, rounds: int
         initial: the weights of the first round, a state dict of `SharedNetworks`; a file at the server.
         rounds: how often the sites' weights are averaged.
     """
-    job = BaseFedJob(name="reciprocal", min_clients=len(commands), key_metric="mean_dice")
+    job = BaseFedJob(name="reciprocal", min_clients=len(commands), key_metric="")
     persistor = PTFileModelPersistor(source_ckpt_file_full_name=initial, allow_numpy_conversion=False)
     job.to_server(persistor, id="persistor")
     job.to_server(FedAvg(num_clients=len(commands), num_rounds=rounds, persistor_id="persistor"))
@@ -134,6 +138,49 @@ def write_site_overlay(folder: Path, cases: str, *, knobs: Mapping[str, Any]) ->
     path = folder / "site.json"
     path.write_text(json.dumps(dict(knobs) | own, indent=2))
     return str(path)
+
+
+def _run(job: FedJob, workspace: Path) -> Path:
+    """Runs the job, a process for each site, and gives the folder of the server's results."""
+    allow_components(workspace)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(BUNDLE), os.environ.get("PYTHONPATH", "")])
+    status = job.simulator_run(str(workspace), clients=job.clients, threads=len(job.clients), log_config="concise")
+    if status:
+        raise BundleError(_faults(workspace, job.clients))
+    return workspace / "server" / "simulate_job"
+
+
+def _write_networks(networks: SharedNetworks, shared: Path, folder: Path) -> None:
+    weights = torch.load(shared, map_location="cpu", weights_only=True)["model"]
+    networks.load_state_dict(networks.state_dict() | weights)
+    torch.save(networks.segmenter.state_dict(), folder / "model.pt")
+    if networks.critic is not None:
+        torch.save(networks.critic.state_dict(), folder / "critic.pt")
+
+
+def dice_after_rounds(server: Path) -> list[dict[str, float]]:
+    """Reads from the server's folder the mean Dice of each site, of the initial weights and after each round."""
+    rounds = [json.loads(line) for line in (server / "metrics" / "round_metrics.jsonl").read_text().splitlines()]
+    found = [{site["name"]: _mean_dice(site["metrics"]) for site in record["sites"]} for record in rounds]
+    last = json.loads((server / "cross_site_val" / "cross_val_results.json").read_text())
+    return [*found, {site: models["SRV_FL_global_model.pt"]["mean_dice"] for site, models in last.items()}]
+
+
+def _mean_dice(metrics: Sequence[Mapping[str, Any]]) -> float:
+    return next(metric["value"] for metric in metrics if metric["name"] == "mean_dice")
+
+
+def _faults(workspace: Path, sites: Iterable[str]) -> str:
+    """Gives what each failed site's own process said at its end."""
+    found = []
+    for site in sites:
+        log = (workspace / site / "log.txt").read_text().splitlines()
+        said = [line.split(" - INFO - ")[-1] for line in log if "ExternalProcessBackend" in line]
+        starts = [number for number, line in enumerate(said) if line.startswith("error: ")]
+        for first in starts[:1]:
+            rest = itertools.takewhile(lambda line: line.startswith("  "), said[first + 1 :])
+            found.append("\n".join([f"{site}: {said[first].removeprefix('error: ')}", *rest]))
+    return "\n".join(found) or f"the federation failed; the logs are {workspace}/site-*/log.txt and server/log.txt."
 
 
 if __name__ == "__main__":
