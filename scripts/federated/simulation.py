@@ -94,7 +94,7 @@ def simulate(
 
 
 def make_job(commands: Mapping[str, Sequence[str]], *, initial: str, rounds: int) -> FedJob:
-    """Describes the federation to FLARE; the job carries no code, each site runs its own copy of the bundle.
+    """Describes the federation to FLARE; no code travels with it, each site runs its own copy of the bundle.
 
     Args:
         commands: what FLARE starts at each site, by the site's name.
@@ -119,7 +119,7 @@ def make_job(commands: Mapping[str, Sequence[str]], *, initial: str, rounds: int
 
 
 def allow_components(workspace: Path) -> None:
-    """Lets server and sites use what the job needs beyond FLARE's list of harmless components, and nothing else."""
+    """Lets server and sites use what the job needs beyond the components that FLARE allows by itself."""
     path = workspace / "local" / "resources.json"
     path.parent.mkdir(parents=True)
     allowed = [*DEFAULT_CLASS_ALLOW_LIST, *(f"{c.__module__}.{c.__name__}" for c in COMPONENTS)]

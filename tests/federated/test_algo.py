@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from ignite.engine import Events
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.utils import set_determinism
 
 from scripts.errors import BundleError
-from scripts.federated.algo import ReciprocalAlgo, averageable
+from scripts.federated.algo import CONFIG_FILES, ReciprocalAlgo, averageable
 from scripts.phantom import make_cohort
 
 BUNDLE = Path(__file__).parents[2]
@@ -208,6 +209,11 @@ def test_a_local_critic_stays_at_its_site(cohorts: dict[str, Path], tmp_path: Pa
         ours, theirs = (site.critics[0][name] for site in sites)
         assert not torch.equal(ours, weight)
         assert not torch.equal(ours, theirs)
+
+
+def test_the_overlay_sets_knobs_alone() -> None:
+    knobs, changes = (yaml.safe_load((BUNDLE / file).read_text()) for file in CONFIG_FILES)
+    assert changes.keys() - knobs.keys() == {"rounds", "local_epochs", "local_critic"}
 
 
 def test_a_broken_case_is_named_before_the_site_trains(cohorts: dict[str, Path], tmp_path: Path) -> None:
