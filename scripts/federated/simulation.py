@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import os
@@ -33,30 +32,14 @@ from nvflare.client.config import ExchangeFormat
 from nvflare.job_config.api import FedJob
 from nvflare.job_config.base_fed_job import BaseFedJob
 
-from scripts.errors import BundleError, report_bundle_errors
-from scripts.federated.algo import CONFIG_FILES, SharedNetworks, averageable, shared_networks
+from scripts.errors import BundleError
+from scripts.federated.algo import SharedNetworks, averageable, shared_networks
 
 COMPONENTS = (ClientAPIExecutor, PTFileModelPersistor)
 BUNDLE = Path(__file__).parents[2]
 
 
-def main() -> None:
-    """Command line: trains at several sites in NVIDIA FLARE's simulator, one process each, and averages weights."""
-    report_bundle_errors()
-    parser = argparse.ArgumentParser(prog="python -m scripts.federated.simulation", description=main.__doc__)
-    parser.add_argument("--sites", nargs="+", required=True, help="the folder of cases of each site")
-    parser.add_argument("--config_file", nargs="+", default=list(CONFIG_FILES), help="config, then overlays")
-    parser.add_argument("--knobs", type=json.loads, default={}, help="JSON, such as '{\"rounds\": 2}'")
-    parser.add_argument(
-        "--output_dir", default="output/federated", help="model.pt, critic.pt and a folder for each site"
-    )
-    args = parser.parse_args()
-    simulate(args.sites, args.config_file, knobs=args.knobs, output_dir=args.output_dir)
-
-
-def simulate(
-    sites: Sequence[str], config_file: Sequence[str] = CONFIG_FILES, *, knobs: Mapping[str, Any], output_dir: str
-) -> None:
+def simulate(sites: Sequence[str], config_file: Sequence[str], *, knobs: Mapping[str, Any], output_dir: str) -> None:
     """Runs the federation and writes the shared networks as the bundle's other commands read them.
 
     Args:
@@ -181,7 +164,3 @@ def _faults(workspace: Path, sites: Iterable[str]) -> str:
             rest = itertools.takewhile(lambda line: line.startswith("  "), said[first + 1 :])
             found.append("\n".join([f"{site}: {said[first].removeprefix('error: ')}", *rest]))
     return "\n".join(found) or f"the federation failed; the logs are {workspace}/site-*/log.txt and server/log.txt."
-
-
-if __name__ == "__main__":
-    main()

@@ -48,7 +48,7 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def simulate(cohorts: list[Path], folder: Path, **knobs: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scripts.federated.simulation", "--sites", *map(str, cohorts)]
+    command = [sys.executable, "-m", "scripts.federated", "--sites", *map(str, cohorts)]
     command += ["--knobs", json.dumps(KNOBS | knobs), "--output_dir", str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=580, env=environment)
