@@ -1,0 +1,42 @@
+# Copyright 2026 The brats_mri_reciprocal_segmentation authors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from scripts.errors import BundleError, report_bundle_errors
+from scripts.federated.algo import CONFIG_FILES
+
+
+def main() -> None:
+    """Command line: trains at several sites in NVIDIA FLARE's simulator, one process each, and averages weights."""
+    report_bundle_errors()
+    parser = argparse.ArgumentParser(prog="python -m scripts.federated", description=main.__doc__)
+    parser.add_argument("--sites", nargs="+", required=True, help="the folder of cases of each site")
+    parser.add_argument("--config_file", nargs="+", default=list(CONFIG_FILES), help="config, then overlays")
+    parser.add_argument("--knobs", type=json.loads, default={}, help="JSON, such as '{\"rounds\": 2}'")
+    parser.add_argument(
+        "--output_dir", default="output/federated", help="model.pt, critic.pt and a folder for each site"
+    )
+    args = parser.parse_args()
+    try:
+        from scripts.federated.simulation import simulate
+    except ModuleNotFoundError as error:
+        raise BundleError(
+            f"{error.name} is not installed, which a federation needs: pip install -r requirements-federated.txt"
+        ) from error
+    simulate(args.sites, args.config_file, knobs=args.knobs, output_dir=args.output_dir)
+
+
+if __name__ == "__main__":
+    main()
