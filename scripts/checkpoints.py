@@ -22,7 +22,7 @@ from monai.engines import AdversarialTrainer, Evaluator
 from torch import nn
 
 from scripts.errors import BundleError
-from scripts.files import to_bytes, write_whole
+from scripts.files import remove_unfinished, to_bytes, write_whole
 
 
 class BestWeightsHandler:
@@ -42,7 +42,7 @@ class BestWeightsHandler:
 
     def attach(self, engine: Evaluator) -> None:
         """Hooks the handler behind the validator's comparison of its key metric."""
-        engine.add_event_handler(Events.STARTED, self._find_previous)
+        engine.add_event_handler(Events.STARTED, self._look_around)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Evaluator) -> None:
@@ -57,9 +57,10 @@ class BestWeightsHandler:
             write_whole(path, to_bytes(network.state_dict()))
         self.kept_previous = True
 
-    def _find_previous(self, engine: Evaluator) -> None:
+    def _look_around(self, engine: Evaluator) -> None:
         # a resumed run finds its own best weights there, not those of another run
         self.kept_previous = engine.state.best_metric_epoch != -1
+        remove_unfinished(self.folder)
 
 
 class RestartBestHandler:

@@ -109,6 +109,7 @@ class TensorBoardHandler:
         self.logger.writer.flush()  # what a state holds has been logged
 
     def _write_dice(self, validator: Evaluator, trainer: Trainer) -> None:
+        self._open(trainer)  # a federation also validates between two trainings
         for name, value in dice_per_region(validator).items():
             self.logger.writer.add_scalar(f"validation_dice/{name}", value, trainer.state.iteration)
         self.logger.writer.flush()
