@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -27,6 +29,8 @@ from scripts.metrics import BratsMetricHandler
 from scripts.networks import VolumetricCritic
 
 EDGE = 16
+# of Adam, for comparisons: its own 1e-8 makes whole steps of gradients that are nothing but rounding
+ABOVE_ROUNDING = 1e-6
 
 
 def make_segmenter(seed: int = 0) -> BasicUNet:
@@ -111,6 +115,7 @@ def make_reciprocal_trainer(
     loader: DataLoader | None = None,
     epochs: int = 1,
     amp_dtype: torch.dtype | None = None,
+    eps: float = 1e-8,
     **step: Any,
 ) -> AdversarialTrainer:
     return AdversarialTrainer(
@@ -118,11 +123,11 @@ def make_reciprocal_trainer(
         max_epochs=epochs,
         train_data_loader=loader or make_loader(),
         g_network=segmenter,
-        g_optimizer=torch.optim.Adam(segmenter.parameters(), 2e-4),
+        g_optimizer=torch.optim.Adam(segmenter.parameters(), 2e-4, eps=eps),
         g_loss_function=AdversarialLoss(),
         recon_loss_function=DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1),
         d_network=critic,
-        d_optimizer=torch.optim.RMSprop(critic.parameters(), 5e-5),
+        d_optimizer=torch.optim.RMSprop(critic.parameters(), 5e-5, eps=eps),
         d_loss_function=CriticLoss(),
         iteration_update=ReciprocalStep(**step),
         train_handlers=handlers or [],
@@ -166,6 +171,17 @@ def make_evaluator(
         key_val_metric={"mean_dice": BratsMetricHandler(figures=["dice"])},
         val_handlers=handlers or [],
     )
+
+
+@contextlib.contextmanager
+def rounded_alike() -> Iterator[None]:
+    """Computes each sample of a batch as if it were alone, to the bit.
+
+    oneDNN rounds a sample by the size of its batch. Background is constant, so that max-pooling meets ties there, and
+    the last bit then decides which of two equally right gradients it is.
+    """
+    with torch.backends.mkldnn.flags(enabled=False):
+        yield
 
 
 def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,13 +28,12 @@ from scripts.distributed import everywhere, gathered, join, share
 from scripts.errors import BundleError
 from scripts.phantom import make_cohort
 from scripts.vat import VirtualAdversarialHandler
-from tests.builders import make_batch, make_segmenter, make_supervised_trainer
+from tests.builders import make_batch, make_segmenter, make_supervised_trainer, snapshot
 from tests.two_processes import train_alone
 
 BUNDLE = Path(__file__).parents[1]
 EVALUATE = ("inference", "evaluate")
-# small enough that a patch holds the brain, so that nothing is drawn at random
-SMALL: dict[str, Any] = {"features": 16, "critic_features": 4, "spacing": 14.0, "patch_size": 16, "augment_prob": 0}
+SMALL: dict[str, Any] = {"features": 16, "critic_features": 4, "spacing": 5.0, "patch_size": 16}
 # 6 phantoms to train with and 3 held out; 21 steps of two
 COHORT: dict[str, Any] = {"cases": 9, "shape": (32, 32, 32)}
 TRAINING: dict[str, Any] = {
@@ -47,6 +47,16 @@ TRAINING: dict[str, Any] = {
     "critic_ramp": 2,
     "lambda_critic": 0.3,
 }
+# nothing at random, and optimisers that do not divide by a gradient's size: Adam makes whole steps of rounding
+SAME_CROP = [
+    {"_target_": "ResizeWithPadOrCropd", "keys": ["image", "label"], "spatial_size": "@patch"},
+    {"_target_": "ToTensord", "keys": ["image", "label"], "track_meta": False},
+]
+ALIKE: dict[str, Any] = {
+    "train#random_transforms": SAME_CROP,
+    "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.005},
+    "critic_optimizer": {"_target_": "torch.optim.SGD", "params": "$@critic.parameters()", "lr": 0.005},
+}
 
 
 def run_two(*program: str) -> subprocess.CompletedProcess[str]:
@@ -56,9 +66,9 @@ def run_two(*program: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_bundle_twice(run_id: str, *configs: str, **knobs: object) -> subprocess.CompletedProcess[str]:
-    """Runs one of the bundle's commands by two processes."""
+    """Runs one of the bundle's commands by two processes; configs are those of the bundle, by name, or files."""
     options = [text for name, value in knobs.items() for text in (f"--{name}", str(value))]
-    files = str([f"configs/{name}.yaml" for name in configs])
+    files = str([name if os.path.isabs(name) else f"configs/{name}.yaml" for name in configs])
     return run_two("-m", "monai.bundle", "run", run_id, "--config_file", files, *options)
 
 
@@ -87,8 +97,10 @@ def trained(
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Trains by two processes with half a batch each and everything on."""
     folder = tmp_path_factory.mktemp("trained")
+    overlay = folder / "alike.json"
+    overlay.write_text(json.dumps(ALIKE))
     knobs = places | SMALL | TRAINING | {"output_dir": folder, "batch_size": 1}
-    result = run_bundle_twice("training", "train", "multi_gpu_train", **knobs)
+    result = run_bundle_twice("training", "train", "multi_gpu_train", str(overlay), **knobs)
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -105,18 +117,25 @@ def test_two_processes_with_half_a_batch_train_as_one_with_the_whole(
 ) -> None:
     folder, _ = trained
     parser = read_configs("train", **places, **SMALL, **TRAINING, batch_size=2)
+    parser.update(ALIKE)
     parser["train"]["handlers"] = [h for h in parser["train"]["handlers"] if h["_target_"].startswith("scripts.vat.")]
     sampler = {"_target_": "DistributedSampler", "dataset": "@train#dataset", "num_replicas": 1, "rank": 0}
     parser["train"]["dataloader"] |= {"sampler": sampler, "shuffle": False}
     parser.get_parsed_content("train#run_state")  # which makes the networks in the order of a run
     trainer = parser.get_parsed_content("train#trainer")
+    before = {name: snapshot(parser.get_parsed_content(name)) for name in ("network", "critic")}
     trainer.run()
     state = torch.load(folder / "state_iteration=21.pt", weights_only=True)
     assert state["run_state"]["iteration"] == trainer.state.iteration == 21
     for name in ("network", "critic"):
-        difference = largest_difference(state[name], parser.get_parsed_content(name).state_dict())
-        print(f"{name}: weights differ by at most {difference:.2g}")
-        assert difference < 1e-5
+        alone = parser.get_parsed_content(name).state_dict()
+        statistics = {key for key in alone if "running" in key}
+        for keys, bound in ((alone.keys() - statistics, 1e-5), (statistics, 1e-4)):
+            if keys:
+                found = largest_difference({k: state[name][k] for k in keys}, {k: alone[k] for k in keys})
+                print(f"{name}: {'statistics' if bound > 1e-5 else 'weights'} differ by at most {found:.2g}")
+                assert found < bound
+        assert largest_difference(state[name], before[name]) > 1e-3
 
 
 def test_only_the_first_process_writes_and_prints(trained: tuple[Path, Any], places: dict[str, Path]) -> None:
@@ -133,11 +152,9 @@ def test_evaluating_by_two_processes_writes_what_one_does(
     trained: tuple[Path, Any], places: dict[str, Path], tmp_path: Path
 ) -> None:
     knobs = places | SMALL | {"held_out_fraction": TRAINING["held_out_fraction"]}
-    del knobs["augment_prob"]
     parser = read_configs(*EVALUATE, **knobs, output_dir=tmp_path / "one", html=False)
-    for expression in parser["initialize"][3:]:
-        parser["now"] = expression
-        parser.get_parsed_content("now")
+    for index in range(3, len(parser["initialize"])):  # which loads the weights
+        parser.get_parsed_content(f"initialize#{index}")
     parser.get_parsed_content("evaluator").run()
     result = run_bundle_twice("evaluating", *EVALUATE, "multi_gpu_evaluate", output_dir=tmp_path / "two", **knobs)
     assert result.returncode == 0, result.stderr
@@ -155,6 +172,7 @@ def test_what_two_processes_compute_together_is_what_one_computes(tmp_path: Path
     alone = train_alone()
     for name, weights in first.items():
         assert largest_difference(weights, second[name]) == 0
+        print(f"{name}: weights differ by at most {largest_difference(weights, alone[name]):.2g}")
         assert largest_difference(weights, alone[name]) < 1e-5
 
 
