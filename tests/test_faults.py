@@ -53,7 +53,7 @@ HARMLESS = [
 ]  # fmt: skip
 OTHERS = [Fault("sound", f"sound_{index}", lambda files: None) for index in range(3)]
 # of those, the ones whose label lies on the grid of before
-OTHER_GRID = {"forms_moved_4", "forms_turned_4", "pixdim_2_mm_qform", "pixdim_2_mm_neither", "srow_negative"}
+OTHER_GRID = {"forms_moved_4", "forms_turned_4", "pixdim_2_mm_qform", "pixdim_2_mm_neither"}
 # what is said of these tells the fault, not only that there is one
 TOLD = {
     "cut_t1ce_50_nii_gz": "cannot be read, truncated or damaged",
