@@ -293,6 +293,7 @@ MISTAKES: dict[str, tuple[str, str, Callable[[Path], dict[str, object]], tuple[s
     "unreadable case": ("inferring", INFERENCE, unreadable(SOUND.case), (SOUND.case, "denied")),
     "unreadable folder": ("inferring", INFERENCE, unreadable("."), ("cases", "denied")),
     "output not writable": ("inferring", INFERENCE, blocked("output_dir", 0o500), ("output_dir", "denied")),
+    "weights not writable": ("training", TRAIN, blocked("ckpt_dir", 0o500), ("ckpt_dir", "denied")),
     "cache not writable": ("inferring", INFERENCE, blocked("cache_dir", 0o500), ("cache_dir", "denied")),
 }
 
