@@ -51,7 +51,7 @@ HARMLESS = [
     "pixdim_2_mm_qform", "pixdim_2_mm_neither", "type_bits_lie", "voxel_minus_1e5", "array_one_voxel_4",
     "array_bool_4", "srow_negative",
 ]  # fmt: skip
-OTHERS = [Fault("sound", f"sound_{index}", lambda files: None) for index in range(3)]
+OTHERS = [Fault("sound", f"sound_{index}", lambda files: None) for index in range(5)]
 # of those, the ones whose label lies on the grid of before
 OTHER_GRID = {"forms_moved_4", "forms_turned_4", "pixdim_2_mm_qform", "pixdim_2_mm_neither"}
 # what is said of these tells the fault, not only that there is one
