@@ -29,7 +29,6 @@ from tqdm import tqdm
 from scripts.allocator import keep_freed_memory
 from scripts.cases import find_cases
 from scripts.datalist import Cohort
-from scripts.phantom import make_cohort
 
 # what is measured, each in a process of its own, in this order: the second time, the folders of before are full
 PARTS = ("discovery", "checks", "checks again", "first step", "first step again")
@@ -49,7 +48,9 @@ def main() -> None:
         print(json.dumps(measure(*args.measure, config_file=args.config_file, knobs=args.knobs)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        phantoms = make_cohort(Path(folder, "phantoms"), cases=args.phantoms, shape=args.shape)
+        # in a process of its own, for a process's peak memory counts that of the one that started it
+        phantoms, options = f"{folder}/phantoms", ["--cases", str(args.phantoms), "--shape", *map(str, args.shape)]
+        subprocess.run([sys.executable, "-m", "scripts.phantom", phantoms, *options], check=True, stdout=sys.stderr)
         link_cases(phantoms, Path(folder, "data"), cases=args.cases)
         print(f"{args.cases} cases, links to {args.phantoms} phantoms of {args.shape}")
         print(f"{'':>16}  {'seconds':>8}  {'of CPU':>8}  {'peak GB':>7}")

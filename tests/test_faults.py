@@ -51,9 +51,9 @@ HARMLESS = [
     "pixdim_2_mm_qform", "pixdim_2_mm_neither", "type_bits_lie", "voxel_minus_1e5", "array_one_voxel_4",
     "array_bool_4", "srow_negative",
 ]  # fmt: skip
-OTHERS = [Fault("sound", f"sound_{index}", lambda files: None) for index in range(3)]
+OTHERS = [Fault("sound", f"sound_{index}", lambda files: None) for index in range(5)]
 # of those, the ones whose label lies on the grid of before
-OTHER_GRID = {"forms_moved_4", "forms_turned_4", "pixdim_2_mm_qform", "pixdim_2_mm_neither", "srow_negative"}
+OTHER_GRID = {"forms_moved_4", "forms_turned_4", "pixdim_2_mm_qform", "pixdim_2_mm_neither"}
 # what is said of these tells the fault, not only that there is one
 TOLD = {
     "cut_t1ce_50_nii_gz": "cannot be read, truncated or damaged",
@@ -293,6 +293,7 @@ MISTAKES: dict[str, tuple[str, str, Callable[[Path], dict[str, object]], tuple[s
     "unreadable case": ("inferring", INFERENCE, unreadable(SOUND.case), (SOUND.case, "denied")),
     "unreadable folder": ("inferring", INFERENCE, unreadable("."), ("cases", "denied")),
     "output not writable": ("inferring", INFERENCE, blocked("output_dir", 0o500), ("output_dir", "denied")),
+    "weights not writable": ("training", TRAIN, blocked("ckpt_dir", 0o500), ("ckpt_dir", "denied")),
     "cache not writable": ("inferring", INFERENCE, blocked("cache_dir", 0o500), ("cache_dir", "denied")),
 }
 

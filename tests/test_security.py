@@ -193,5 +193,13 @@ def test_requests_that_a_config_would_evaluate_are_refused(request_: dict[str, A
         refuse_expressions(request_)
 
 
+@pytest.mark.label
+def test_fine_tuning_refuses_them_before_it_trains() -> None:
+    training = pytest.importorskip("scripts.label_app.training")
+    task = object.__new__(training.FineTuning)
+    with pytest.raises(BundleError, match="a request"):
+        task({"max_epochs": "$__import__('os').mkdir('mark')"}, None)
+
+
 def test_plain_requests_pass() -> None:
     refuse_expressions({"model": "segmentation", "max_epochs": 2, "device": ["cpu"], "image": "case@t1", "x": None})
