@@ -22,7 +22,7 @@ from monai.engines import AdversarialTrainer, Evaluator
 from torch import nn
 
 from scripts.errors import BundleError
-from scripts.files import remove_unfinished, to_bytes, write_whole
+from scripts.files import is_whole_archive, remove_unfinished, to_bytes, write_whole
 
 
 class BestWeightsHandler:
@@ -100,6 +100,8 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
     if not os.path.isfile(path):
         raise BundleError(f"no weights at {path}: train first, or name their folder by --ckpt_dir.")
     try:
+        if not is_whole_archive(path):
+            raise ValueError("its checksums differ")
         weights = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # damaged bytes make pickle raise about anything
         raise BundleError(

@@ -12,8 +12,8 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from scripts.errors import BundleError
-from scripts.files import remove_unfinished, to_bytes, write_whole
+from scripts.files import is_whole_archive, remove_unfinished, to_bytes, write_whole
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
+_STATE = re.compile(r"state_iteration=(\d+)\.pt")
 KEPT = 2  # states of a run, so that there is one before a newest one that is damaged
 
 
@@ -33,7 +34,8 @@ class StateSaver:
     """Handler of the trainer: saves the whole state of the run, and keeps the last two.
 
     A state is written beside and renamed, so that a run that is killed, or a disk that is full, leaves the older ones
-    whole. (Ignite's `Checkpoint` forgets the states of before a run was resumed, and none is deleted then.)
+    whole. States from which the run does not go on, as of another one, are moved to `previous/` when it starts.
+    (Ignite's `Checkpoint` forgets the states of before a run was resumed, and none is deleted then.)
 
     Args:
         folder: where `state_iteration=N.pt` goes.
@@ -49,9 +51,9 @@ class StateSaver:
         self.writes = writes
 
     def attach(self, engine: Engine) -> None:
-        """Hooks the handler behind every `interval`th epoch; attach it after what changes the state then."""
+        """Hooks the handler behind every `interval`th epoch; attach it after what loads or changes the state."""
         if self.writes:
-            engine.add_event_handler(Events.STARTED, lambda: remove_unfinished(self.folder))
+            engine.add_event_handler(Events.STARTED, self._tidy_up)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
 
     def __call__(self, engine: Engine) -> None:
@@ -64,8 +66,16 @@ class StateSaver:
             return
         state = {name: item.state_dict() for name, item in self.saved.items()}
         write_whole(self.folder / f"state_iteration={engine.state.iteration}.pt", to_bytes(state))
-        for old in _states(self.folder)[KEPT:]:
+        for old in states_in(self.folder)[KEPT:]:
             old.unlink()
+
+    def _tidy_up(self, engine: Engine) -> None:
+        remove_unfinished(self.folder)
+        for path in states_in(self.folder):
+            if _iteration(path) > engine.state.iteration:
+                previous = self.folder / "previous"
+                previous.mkdir(exist_ok=True)
+                os.replace(path, previous / path.name)
 
 
 def find_state(resume: str | None, *, output_dir: str) -> str | None:
@@ -85,12 +95,12 @@ def find_state(resume: str | None, *, output_dir: str) -> str | None:
             raise BundleError(
                 f"resume is {resume}: no such file; allowed are {AUTO}, and the states of a run, state_iteration=N.pt."
             )
-        if not _is_whole(Path(resume)):
+        if not is_whole_archive(Path(resume)):
             raise BundleError(f"resume is {resume}: damaged, or no state of a run; give another, or {AUTO}.")
         return resume
-    states = _states(Path(output_dir))
+    states = states_in(Path(output_dir))
     for path in states:
-        if _is_whole(path):
+        if is_whole_archive(path):
             print(f"resuming from {path}")
             return str(path)
         logger.warning(f"{path} is damaged and left out; taking the one before.")
@@ -100,17 +110,11 @@ def find_state(resume: str | None, *, output_dir: str) -> str | None:
     return None
 
 
-def _states(folder: Path) -> list[Path]:
+def states_in(folder: Path) -> list[Path]:
     """Gives the states in a folder, the newest first."""
-    found = {path: re.fullmatch(r"state_iteration=(\d+)\.pt", path.name) for path in folder.glob("state_*.pt")}
-    numbers = {path: int(match[1]) for path, match in found.items() if match}
-    return sorted(numbers, key=lambda path: numbers[path], reverse=True)
+    return sorted((path for path in folder.glob("state_*.pt") if _STATE.fullmatch(path.name)), key=_iteration)[::-1]
 
 
-def _is_whole(path: Path) -> bool:
-    """Compares the checksums in the file, which PyTorch writes, but does not look at when it loads."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError):
-        return False
+def _iteration(path: Path) -> int:
+    match = _STATE.fullmatch(path.name)
+    return int(match[1]) if match else -1

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import sys
 import threading
@@ -28,7 +29,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopHandler:
     """Handler of the trainer: on SIGTERM or Ctrl-C, finishes the iteration, saves the run's state and ends the program.
 
-    A second signal ends it at once. What the signals did before is restored when the training ends.
+    A Ctrl-C after that ends it at once. What the signals did before is restored when the training ends.
 
     Args:
         saver: saves the state, then and at its own times; it is attached with this handler.
@@ -54,10 +55,12 @@ class StopHandler:
             self._former = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def _receive(self, number: int, frame: Any) -> None:
+        if multiprocessing.parent_process() is not None or self.received is not None:
+            return  # a loader's worker goes on until its program ends, and schedulers send SIGTERM more than once
         self.received = number
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        print(f"\n{signal.Signals(number).name}: finishing the iteration; once more to stop at once", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        name = signal.Signals(number).name
+        print(f"\n{name}: finishing the iteration; Ctrl-C once more to stop at once", file=sys.stderr)
 
     def _after_iteration(self, engine: Engine) -> None:
         state: Any = engine.state

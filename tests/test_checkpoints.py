@@ -86,7 +86,10 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save(make_critic().state_dict(), path)
     whole = path.read_bytes()
     torch.save([1, 2], path)
-    for content in (path.read_bytes(), whole[: len(whole) // 2], b"", b"a text\n", b"version https://git-lfs"):
+    middle = len(whole) // 2  # in the largest weights, where PyTorch itself would read another number
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    other = path.read_bytes()
+    for content in (other, whole[:middle], flipped, b"", b"a text\n", b"version https://git-lfs"):
         path.write_bytes(content)
         with pytest.raises(BundleError, match=r"critic\.pt is no checkpoint, or a damaged one"):
             load_weights(make_critic(), str(path))

@@ -226,7 +226,7 @@ CUTS = {
         "test_loader.py",
     ),
     "a damaged state is noticed": (
-        "scripts/state_files.py",
+        "scripts/files.py",
         "return archive.testzip() is None",
         "return True",
         "test_state_files.py",

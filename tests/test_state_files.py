@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from scripts.errors import BundleError
 from scripts.state_files import StateSaver, find_state
@@ -34,8 +34,14 @@ class Counter:
         return {"value": torch.full((1000,), self.value)}
 
 
-def save(folder: Path, *, epochs: int, interval: int = 1, writes: bool = True) -> Counter:
+def save(folder: Path, *, epochs: int, interval: int = 1, writes: bool = True, resumed: int = 0) -> Counter:
+    """Runs epochs of three iterations, from the `resumed`th iteration on."""
     counter, engine = Counter(), Engine(lambda engine, batch: None)
+
+    @engine.on(Events.STARTED)
+    def resume() -> None:
+        engine.state.iteration, engine.state.epoch = resumed, resumed // 3
+
     StateSaver(str(folder), saved={"counter": counter}, interval=interval, writes=writes).attach(engine)
     engine.run(range(3), max_epochs=epochs)
     return counter
@@ -48,9 +54,20 @@ def names(folder: Path) -> list[str]:
 def test_the_last_two_states_are_kept_those_of_former_processes_counted(tmp_path: Path) -> None:
     save(tmp_path, epochs=3)
     assert names(tmp_path) == ["state_iteration=6.pt", "state_iteration=9.pt"]
-    save(tmp_path, epochs=8, interval=4)
-    assert names(tmp_path) == ["state_iteration=12.pt", "state_iteration=24.pt"]
-    assert torch.load(tmp_path / "state_iteration=24.pt", weights_only=True)["counter"]["value"][0] == 2
+    save(tmp_path, epochs=5, resumed=9)
+    assert names(tmp_path) == ["state_iteration=12.pt", "state_iteration=15.pt"]
+
+
+@pytest.mark.parametrize(("resumed", "kept"), [(0, []), (6, ["state_iteration=6.pt"])])
+def test_states_of_another_run_are_put_aside_whole(resumed: int, kept: list[str], tmp_path: Path) -> None:
+    save(tmp_path, epochs=3)
+    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    save(tmp_path, epochs=1 + resumed // 3, resumed=resumed)
+    new = f"state_iteration={resumed + 3}.pt"
+    assert names(tmp_path) == sorted(["previous", new, *kept])
+    for name in contents.keys() - {*kept}:
+        assert (tmp_path / "previous" / name).read_bytes() == contents[name]
+    assert find_state("auto", output_dir=str(tmp_path)) == str(tmp_path / new)
 
 
 def test_what_a_killed_run_left_unfinished_is_removed(tmp_path: Path) -> None:
@@ -73,8 +90,8 @@ def test_a_full_disk_leaves_the_older_states_whole(tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(BundleError, match=r"state_iteration=3.pt: cannot be written \(No space left on device\); make"):
-        save(tmp_path, epochs=1)
+    with pytest.raises(BundleError, match=r"state_iteration=9.pt: cannot be written \(No space left on device\); make"):
+        save(tmp_path, epochs=3, resumed=6)
     assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == contents
 
 
