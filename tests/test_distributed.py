@@ -105,6 +105,15 @@ def trained(
     return folder, result
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the two processes have, for sums are rounded by how threads share them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def seeded() -> Iterator[None]:
     set_determinism(seed=0)
