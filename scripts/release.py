@@ -31,6 +31,8 @@ CONTENTS = (
     *("LICENSE", "README.md", "metadata.json", "requirements*.txt", "large_files.yml"),
     *("configs/*", "docs/*", "models/model.pt", "models/critic.pt", "scripts/**/*"),
 )
+# folders that Python, and MONAI Label in its app, make; a log tells of patients
+LEFT_BY_RUNS = {"__pycache__", "bin", "lib", "logs", "model"}
 # of the model zoo: what must be there, and how large a file may be
 NECESSARY = ("LICENSE", "configs/metadata.json", "configs/inference.yaml", "docs/README.md", "models/model.pt")
 MAX_BYTES = 25 * 1000**2
@@ -56,8 +58,8 @@ def main() -> None:
 def collect(bundle: Path) -> dict[str, bytes]:
     """Reads what belongs into the archive: contents by path in the bundle, links followed."""
     places = {place for pattern in CONTENTS for place in bundle.glob(pattern) if place.is_file()}
-    paths = {place.relative_to(bundle).as_posix(): place for place in places if "__pycache__" not in place.parts}
-    return {path: paths[path].read_bytes() for path in sorted(paths)}
+    paths = {place.relative_to(bundle): place for place in places}
+    return {path.as_posix(): paths[path].read_bytes() for path in sorted(paths) if not LEFT_BY_RUNS & {*path.parts}}
 
 
 def check(files: Mapping[str, bytes]) -> None:

@@ -46,6 +46,13 @@ def test_the_archive_holds_what_a_user_needs_below_one_folder(files: dict[str, b
     assert not [name for name in names for word in unwanted if word in name]
 
 
+def test_what_runs_leave_among_the_scripts_stays_here(tmp_path: Path) -> None:
+    for name in ("scripts/label_app/main.py", "scripts/label_app/logs/app.log", "scripts/__pycache__/vat.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(collect(tmp_path)) == ["scripts/label_app/main.py"]
+
+
 def test_the_same_contents_make_the_same_archive(files: dict[str, bytes]) -> None:
     assert pack(files) == pack(collect(BUNDLE))
 
