@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -23,10 +14,11 @@ from monai.networks.nets import BasicUNet
 from monai.transforms import Activationsd, AsDiscreted, Compose, CopyItemsd
 from torch import nn
 
-from scripts.engine_step import ReciprocalStep
-from scripts.losses import AdversarialLoss, CriticLoss, bernoulli_divergence
-from scripts.metrics import BratsMetricHandler
-from scripts.networks import VolumetricCritic
+from scripts.evaluation.metrics.brats_metric import BratsMetricHandler
+from scripts.method.losses import AdversarialLoss, CriticLoss, bernoulli_divergence
+from scripts.method.networks import VolumetricCritic
+from scripts.method.reciprocal_step import ReciprocalStep
+from scripts.method.vat import VirtualAdversarialHandler
 
 EDGE = 16
 # of Adam, for comparisons: its own 1e-8 makes whole steps of gradients that are nothing but rounding
@@ -135,6 +127,13 @@ def make_reciprocal_trainer(
         amp=amp_dtype is not None,
         amp_kwargs={"dtype": amp_dtype} if amp_dtype else None,
     )
+
+
+def make_adversarial_trainer(**options: Any) -> AdversarialTrainer:
+    """All four losses from the first iteration on, two iterations an epoch."""
+    segmenter = make_segmenter()
+    vat = VirtualAdversarialHandler(segmenter, weight=0.2, epsilon=0.03)
+    return make_reciprocal_trainer(segmenter, make_critic(), handlers=[vat], lambda_critic=0.3, **options)
 
 
 def make_supervised_trainer(

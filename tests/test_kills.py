@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -24,10 +15,10 @@ import pytest
 import torch
 import yaml
 
-from scripts.phantom import make_cohort
-from scripts.reporting.curves import read_curves
-from tests.test_run_state import equal
+from scripts.data.phantoms import make_cohort
+from scripts.evaluation.report.training_curves import read_curves
 from tests.test_workflows import SMALL, TRAIN, run_bundle
+from tests.training.resume.test_run_state import equal
 
 EPOCHS = 40  # more than 24 runs can come through before they are killed
 PHASES = ("training", "validation", "writing")

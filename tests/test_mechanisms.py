@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -20,10 +11,11 @@ from pathlib import Path
 import pytest
 
 BUNDLE = Path(__file__).parents[1]
-STEP, VAT, LOSSES = "scripts/engine_step.py", "scripts/vat.py", "scripts/losses.py"
-GRADIENTS, PROCESSES, NORM = "scripts/gradients.py", "scripts/distributed.py", "scripts/synchronised_norm.py"
-TWO_PROCESSES = "test_distributed.py::test_what_two_processes_compute_together_is_what_one_computes"
-CONVENTIONS, SURFACES = "scripts/figures/conventions.py", "scripts/figures/surfaces.py"
+STEP, VAT, LOSSES = "scripts/method/reciprocal_step.py", "scripts/method/vat.py", "scripts/method/losses.py"
+GRADIENTS, PROCESSES = "scripts/method/accumulation.py", "scripts/base/distributed.py"
+NORM = "scripts/method/synchronised_norm.py"
+TWO_PROCESSES = "base/test_distributed.py::test_what_two_processes_compute_together_is_what_one_computes"
+CONVENTIONS, SURFACES = "scripts/evaluation/metrics/scoring_rules.py", "scripts/evaluation/metrics/surfaces.py"
 
 # each mechanism that the method stands on: where it is, how it is cut, and the tests that must then fail
 CUTS = {
@@ -31,133 +23,133 @@ CUTS = {
         STEP,
         "self._sound = step(state.d_network,",
         "(lambda *_, **__: None)(state.d_network,",
-        "test_engine_step.py::test_each_step_trains_its_own_network_and_leaves_the_other_alone",
+        "method/test_reciprocal_step.py::test_each_step_trains_its_own_network_and_leaves_the_other_alone",
     ),
     "the critic is frozen for the segmenter's step": (
         STEP,
         "critic.eval().requires_grad_(False)",
         "pass",
-        "test_engine_step.py::test_each_step_trains_its_own_network_and_leaves_the_other_alone",
+        "method/test_reciprocal_step.py::test_each_step_trains_its_own_network_and_leaves_the_other_alone",
     ),
     "the segmenter is pushed the right way": (
         LOSSES,
         "return _bce(fake_logits, 1.0,",
         "return _bce(fake_logits, 0.0,",
-        "test_engine_step.py::test_the_adversarial_term_alone_pleases_the_critic_more",
+        "method/test_reciprocal_step.py::test_the_adversarial_term_alone_pleases_the_critic_more",
     ),
     "VAT gives a gradient": (
         VAT,
         "segmenter_scaler(engine).scale(weight * loss).backward()",
         "pass",
-        "test_vat.py::test_the_loss_changes_the_gradient_of_every_parameter",
+        "method/test_vat.py::test_the_loss_changes_the_gradient_of_every_parameter",
     ),
     "the perturbation follows the gradient": (
         VAT,
         "return scale_to_rms(gradient, image, rms=epsilon)",
         "return scale_to_rms(torch.randn_like(gradient), image, rms=epsilon)",
-        "test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size",
+        "method/test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size",
     ),
     "the prediction's direction starts from a random step": (
         VAT,
         "start = torch.randn(image.shape, generator=generator)",
         "start = torch.zeros(image.shape)",
-        "test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size[prediction]",
+        "method/test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size[prediction]",
     ),
     "the perturbation stays on the brain": (
         VAT,
         "change = change.float() * brain",
         "change = change.float()",
-        "test_vat.py::test_the_perturbation_has_the_set_size_in_every_sample_and_lies_on_the_brain",
+        "method/test_vat.py::test_the_perturbation_has_the_set_size_in_every_sample_and_lies_on_the_brain",
     ),
     "the perturbation has its size in every sample": (
         VAT,
         "return change * (rms / size.clamp_min(",
         "return change * (rms / size.mean().clamp_min(",
-        "test_vat.py::test_the_perturbation_has_the_set_size_in_every_sample_and_lies_on_the_brain",
+        "method/test_vat.py::test_the_perturbation_has_the_set_size_in_every_sample_and_lies_on_the_brain",
     ),
     "VAT leaves running statistics alone": (
         VAT,
         "norm.track_running_stats = False",
         "pass",
-        "test_vat.py::test_it_leaves_the_critic_running_statistics_and_random_state_alone",
+        "method/test_vat.py::test_it_leaves_the_critic_running_statistics_and_random_state_alone",
     ),
     "VAT leaves the random state alone": (
         VAT,
         'with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):',
         "with contextlib.nullcontext():",
-        "test_vat.py::test_it_leaves_the_critic_running_statistics_and_random_state_alone",
+        "method/test_vat.py::test_it_leaves_the_critic_running_statistics_and_random_state_alone",
     ),
     "the divergence is 0 where both agree": (
         LOSSES,
         "binary_cross_entropy_with_logits(logits, target) - entropy",
         "binary_cross_entropy_with_logits(logits, target)",
-        "test_losses.py",
+        "method/test_losses.py",
     ),
     "the divergence is taken from logits": (
         LOSSES,
         "binary_cross_entropy_with_logits(logits, target) - entropy",
         "(-torch.log(logits.sigmoid()) * target - torch.log(1 - logits.sigmoid()) * (1 - target)).mean() - entropy",
-        "test_losses.py",
+        "method/test_losses.py",
     ),
     "a weight of 0 runs no critic": (
         STEP,
         "if self.lambda_critic > 0 and",
         "if",
-        "test_engine_step.py::test_without_adversaries_it_is_the_supervised_trainer_bit_for_bit",
+        "method/test_reciprocal_step.py::test_without_adversaries_it_is_the_supervised_trainer_bit_for_bit",
     ),
     "a weight of 0 runs no VAT": (
         VAT,
         "if weight == 0:",
         "if False:",
-        "test_vat.py::test_a_weight_of_zero_runs_no_extra_pass",
+        "method/test_vat.py::test_a_weight_of_zero_runs_no_extra_pass",
     ),
     "VAT's random step is seeded": (
         VAT,
         "torch.Generator().manual_seed(self._seed(engine))",
         "torch.Generator().manual_seed(id(engine))",
-        "test_engine_step.py::test_a_seeded_run_repeats_bit_for_bit",
+        "method/test_reciprocal_step.py::test_a_seeded_run_repeats_bit_for_bit",
     ),
     "accumulated batches share a step": (
         STEP,
         "if batch.ends and self._sound:",
         "if self._sound:",
-        "test_engine_step.py::test_two_accumulated_batches_are_one_of_twice_the_size",
+        "method/test_reciprocal_step.py::test_two_accumulated_batches_are_one_of_twice_the_size",
     ),
     "a step has the mean gradient of its batches": (
         GRADIENTS,
         "count = batches * idist",
         "count = idist",
-        "test_gradients.py",
+        "method/test_accumulation.py",
     ),
     "a loss that is not finite skips the step": (
         STEP,
         "self._sound = self._sound and everywhere(_losses_are_finite(output))",
         "pass",
-        "test_engine_step.py::test_a_step_that_is_not_finite_leaves_everything_as_it_was",
+        "method/test_reciprocal_step.py::test_a_step_that_is_not_finite_leaves_everything_as_it_was",
     ),
     "a gradient that is not finite skips the step": (
         GRADIENTS,
         "if scaler.get_scale() <= 1 and not _gradients_are_finite(network):",
         "if False:",
-        "test_engine_step.py::test_a_step_that_is_not_finite_leaves_everything_as_it_was",
+        "method/test_reciprocal_step.py::test_a_step_that_is_not_finite_leaves_everything_as_it_was",
     ),
     "a skipped step gives the critic its statistics back": (
         STEP,
         "buffer.copy_(value)",
         "pass",
-        "test_engine_step.py::test_a_critics_step_that_is_not_finite_leaves_the_critic_as_it_was",
+        "method/test_reciprocal_step.py::test_a_critics_step_that_is_not_finite_leaves_the_critic_as_it_was",
     ),
     "skipped steps in a row end the run": (
-        "scripts/handlers.py",
+        "scripts/training/skipped_steps.py",
         "if self.in_a_row >= self.max_skipped:",
         "if False:",
-        "test_handlers.py::test_too_many_skipped_steps_in_a_row_end_the_run_and_name_terms_and_cases",
+        "training/test_skipped_steps.py::test_too_many_skipped_steps_in_a_row_end_the_run_and_name_terms_and_cases",
     ),
     "a step that was taken ends the row": (
-        "scripts/handlers.py",
+        "scripts/training/skipped_steps.py",
         "self.in_a_row = 0\n        else:",
         "pass\n        else:",
-        "test_handlers.py::test_too_many_skipped_steps_in_a_row_end_the_run_and_name_terms_and_cases",
+        "training/test_skipped_steps.py::test_too_many_skipped_steps_in_a_row_end_the_run_and_name_terms_and_cases",
     ),
     "gradients are averaged over processes": (
         GRADIENTS,
@@ -199,79 +191,79 @@ CUTS = {
         VAT,
         " + 1_000_000_007 * idist.get_rank()",
         "",
-        "test_distributed.py::test_each_process_begins_vat_with_a_step_of_its_own",
+        "base/test_distributed.py::test_each_process_begins_vat_with_a_step_of_its_own",
     ),
     "each process draws its own patches": (
-        "scripts/handlers.py",
+        "scripts/training/seeding.py",
         "words = (self.seed, engine.state.epoch, idist.get_rank())",
         "words = (self.seed, engine.state.epoch)",
-        "test_handlers.py::test_each_process_draws_its_own_patches",
+        "training/test_seeding.py::test_each_process_draws_its_own_patches",
     ),
     "no case is evaluated twice": (
         PROCESSES,
         "return range(count * rank // processes,",
         "return range((count * rank - 1) // processes,",
-        "test_distributed.py::test_each_case_is_in_one_share_and_in_order",
+        "base/test_distributed.py::test_each_case_is_in_one_share_and_in_order",
     ),
     "cached files appear whole": (
-        "scripts/dataset.py",
+        "scripts/data/cached_dataset.py",
         "str(folder) if folder else None",
         "None",
-        "test_dataset.py",
+        "data/test_cached_dataset.py",
     ),
     "a run resumed within an epoch leaves out what it has seen": (
-        "scripts/loader.py",
+        "scripts/training/resume/loader.py",
         "return islice(super().__iter__(), skip, None)",
         "return islice(super().__iter__(), None)",
-        "test_loader.py",
+        "training/resume/test_loader.py",
     ),
     "a damaged state is noticed": (
-        "scripts/files.py",
+        "scripts/base/atomic_files.py",
         "return archive.testzip() is None",
         "return True",
-        "test_state_files.py",
+        "training/resume/test_state_files.py",
     ),
     "the state of before is kept": (
-        "scripts/state_files.py",
+        "scripts/training/resume/state_files.py",
         "KEPT = 2",
         "KEPT = 1",
-        "test_state_files.py",
+        "training/resume/test_state_files.py",
     ),
     "a run does not stop within a step": (
-        "scripts/stopping.py",
+        "scripts/training/resume/stopping.py",
         "if STEP_TAKEN in state.output and",
         "if",
-        "test_stopping.py",
+        "training/resume/test_stopping.py",
     ),
     "what is logged twice is dropped": (
-        "scripts/handlers.py",
+        "scripts/training/progress.py",
         "purge_step=engine.state.iteration + 1",
         "purge_step=None",
-        "test_handlers.py",
+        "training/test_progress.py",
     ),
     "a missed region has the worst HD95": (
         CONVENTIONS,
         "return self.worst_hd95 if self.predicted or self.actual else 0.0",
         "return 0.0",
-        "figures/test_conventions.py",
+        "evaluation/metrics/test_scoring_rules.py",
     ),
     "a region in neither mask is a hit": (
         CONVENTIONS,
         "return part / whole if whole else 1.0",
         "return part / whole if whole else math.nan",
-        "figures/test_conventions.py",
+        "evaluation/metrics/test_scoring_rules.py",
     ),
     "distances are in mm": (
         SURFACES,
         "np.argwhere(surface(mask)) * np.asarray(spacing, dtype=float)",
         "np.argwhere(surface(mask))",
-        "figures/test_surfaces.py",
+        "evaluation/metrics/test_surfaces.py",
     ),
     "lesions are dilated three times": (
-        "scripts/figures/lesions.py",
+        "scripts/evaluation/metrics/lesions.py",
         "DILATIONS = 3",
         "DILATIONS = 2",
-        "figures/test_lesions.py",
+        "evaluation/metrics/test_lesions.py",
     ),
 }
 

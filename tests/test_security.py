@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -26,14 +17,15 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, PersistentDataset
 from monai.handlers import CheckpointLoader
 
-from scripts.cases import Item, find_cases
-from scripts.checkpoints import load_weights
-from scripts.datalist import read_datalist
-from scripts.errors import BundleError
+from scripts.base.errors import BundleError
+from scripts.base.weights import load_weights
+from scripts.brats import Item
+from scripts.data.datalist import read_datalist
+from scripts.data.discovery import find_cases
+from scripts.data.transforms import LoadScansd
 from scripts.label_app.expressions import refuse_expressions
-from scripts.transforms import LoadScansd
 from tests.builders import make_segmenter
-from tests.test_checks import make_case
+from tests.data.test_checks import make_case
 
 BUNDLE = Path(__file__).parents[1]
 # what runs code that a file holds; torch.jit.load is of an export, which is a program, and named in docs/security.md
@@ -159,7 +151,9 @@ def written_below(folder: Path, item: Item) -> None:
     parser.update({"output_dir": str(output)})
     loaded = LoadScansd(keys="image")(cast(dict[Hashable, Any], item))
     transforms = yaml.safe_load((BUNDLE / "configs" / "inference.yaml").read_text())["postprocessing"]["transforms"]
-    index = max(number for number, entry in enumerate(transforms) if entry["_target_"] == "scripts.saving.SaveVolumed")
+    index = max(
+        number for number, entry in enumerate(transforms) if entry["_target_"] == "scripts.inference.SaveVolumed"
+    )
     save = parser.get_parsed_content(f"postprocessing#transforms#{index}")
     save({"pred": loaded["image"][:1]})
     assert [path.parent for path in (folder / "results").rglob("*.nii.gz")] == [output]

@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What a user of the Model Zoo does with the archive, by MONAI's own commands."""
 
@@ -31,11 +22,11 @@ from monai.networks.nets import BasicUNet
 from monai.utils import optional_import
 from nbclient import NotebookClient
 
-from scripts.phantom import make_cohort
-from scripts.release import BUNDLE, NAME
-from tests.test_exports import TRACING
-from tests.test_release import SCHEMA
+from scripts.data.phantoms import make_cohort
+from scripts.tools.release import BUNDLE, NAME
+from tests.inference.test_exported import TRACING
 from tests.test_workflows import SMALL, voxels
+from tests.tools.test_release import SCHEMA
 
 VERSION = json.loads((BUNDLE / "metadata.json").read_text())["version"]
 
@@ -43,7 +34,7 @@ VERSION = json.loads((BUNDLE / "metadata.json").read_text())["version"]
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hosted")
-    command = [sys.executable, "-m", "scripts.release", "--output_dir", str(folder)]
+    command = [sys.executable, "-m", "scripts.tools.release", "--output_dir", str(folder)]
     subprocess.run(command, cwd=BUNDLE, check=True, capture_output=True, timeout=300)
     return folder / f"{NAME}_v{VERSION}.zip"
 

@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What two processes must agree on, run by torchrun from test_distributed.py: any process that is wrong fails."""
 
@@ -23,11 +14,11 @@ from monai.engines import AdversarialTrainer
 from torch import nn
 from torch.optim import SGD
 
-from scripts.distributed import SameWeightsHandler, everywhere, gathered, join, leave, share, total
-from scripts.engine_step import STEP_TAKEN
-from scripts.losses import voxel_weights
-from scripts.synchronised_norm import synchronised
-from scripts.vat import VirtualAdversarialHandler
+from scripts.base.distributed import SameWeightsHandler, everywhere, gathered, join, leave, share, total
+from scripts.method.losses import voxel_weights
+from scripts.method.reciprocal_step import STEP_TAKEN
+from scripts.method.synchronised_norm import synchronised
+from scripts.method.vat import VirtualAdversarialHandler
 from tests.builders import (
     make_batch,
     make_cases,

@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -16,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from scripts.figures.case_figures import REGIONS
-from scripts.label_app.volumes import LABELS, REGION_VALUES
-from scripts.referee import ZONES, distance_within, entropy
+from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, REGIONS
+from scripts.evaluation.reliability import ZONES, distance_within, entropy
+from scripts.label_app.volumes import LABELS
 
 Figures = dict[str, Any]
 
@@ -52,7 +43,7 @@ def review_figures(
     volumes = {name: float((labels == value).sum() * millilitres) for name, value in LABELS.items()}
     volumes |= {name: float(region.sum() * millilitres) for name, region in zip(REGIONS, regions)}
     looked_at = {"axis": 2, "index": int(doubt.argmax())} if regions.any() else None
-    return {**means, "volumes_ml": volumes, "slice": looked_at, "note": "Not for diagnosis."}
+    return {**means, "volumes_ml": volumes, "slice": looked_at, "note": NOT_FOR_DIAGNOSIS}
 
 
 def overlay(confidence: np.ndarray) -> np.ndarray:

@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -23,13 +14,13 @@ from monailabel.tasks.infer.basic_infer import CallBackTypes
 from monailabel.tasks.infer.bundle import BundleInferTask
 from torch.nn.utils import convert_conv3d_weight_memory_format
 
-from scripts.checkpoints import load_weights
+from scripts.base.weights import load_weights
+from scripts.brats import NOT_FOR_DIAGNOSIS, TISSUES
 from scripts.label_app.confidence import overlay, review_figures
 from scripts.label_app.datastore import CaseDatastore
 from scripts.label_app.volumes import LABELS
-from scripts.reporting.appearance import COLOURS_BY_VALUE
 
-COLOURS = {name: COLOURS_BY_VALUE[value] for name, value in LABELS.items()}
+COLOURS = {name: TISSUES[value].colour for name, value in LABELS.items()}
 
 
 class SegmentationTask(BundleInferTask):
@@ -47,7 +38,7 @@ class SegmentationTask(BundleInferTask):
     def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Segments the image of a request."""
         file, params = super().__call__({"result_extension": ".nii.gz"} | request, callbacks)
-        return file, params | {"label_colours": COLOURS, "note": "Not for diagnosis."}
+        return file, params | {"label_colours": COLOURS, "note": NOT_FOR_DIAGNOSIS}
 
 
 class ConfidenceTask(SegmentationTask):

@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -29,7 +20,8 @@ from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.exception import MONAILabelException  # noqa: E402
 from monailabel.tasks.activelearning.random import Random  # noqa: E402
 
-from scripts.allocator import keep_freed_memory  # noqa: E402
+from scripts.base.allocator import keep_freed_memory  # noqa: E402
+from scripts.brats import NOT_FOR_DIAGNOSIS  # noqa: E402
 from scripts.label_app.datastore import CaseDatastore, http_errors  # noqa: E402
 from scripts.label_app.inference import ConfidenceTask, SegmentationTask  # noqa: E402
 from scripts.label_app.review import router  # noqa: E402
@@ -43,7 +35,7 @@ class BratsReview(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.bundle = conf.get("bundle", str(BUNDLE))
         keep_freed_memory()
-        super().__init__(app_dir, studies, conf, name="BraTS review", description="Not for diagnosis.")
+        super().__init__(app_dir, studies, conf, name="BraTS review", description=NOT_FOR_DIAGNOSIS)
 
     def on_init_complete(self) -> None:
         """Adds the page for reviewers to MONAI Label's own, where there is a server: tasks have none."""

@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -18,15 +9,15 @@ from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from monailabel.config import settings
 
-from scripts.label_app.volumes import LABELS, REGION_VALUES
-from scripts.reporting.appearance import COLOURS_BY_VALUE, NOT_FOR_DIAGNOSIS
+from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, TISSUES
+from scripts.label_app.volumes import LABELS
+from scripts.web import WEB as SHARED_WEB
 
 WEB = Path(__file__).parent / "web"
-REPORT_WEB = Path(__file__).parents[1] / "reporting" / "web"
 # all that the page may ask for here; nothing of a request becomes part of a path
 ASSETS = {
     **{name: WEB / name for name in ("review.css", "review.js", "server.js", "volumes.js")},
-    **{name: REPORT_WEB / name for name in ("report.css", "niivue.umd.js", "LICENSES.txt")},
+    **{name: SHARED_WEB / name for name in ("report.css", "niivue.umd.js", "LICENSES.txt")},
 }
 HEADERS = {
     # the page talks to its own server alone, whatever a case is called; NiiVue's fonts are data URLs
@@ -44,7 +35,10 @@ def page() -> HTMLResponse:
         loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     html = environment.get_template("review.html").render(
-        note=NOT_FOR_DIAGNOSIS, labels=LABELS, colours=COLOURS_BY_VALUE, regions=REGION_VALUES
+        note=NOT_FOR_DIAGNOSIS,
+        labels=LABELS,
+        colours={value: tissue.colour for value, tissue in TISSUES.items()},
+        regions=REGION_VALUES,
     )
     return HTMLResponse(html, headers=HEADERS)
 

@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -21,14 +12,14 @@ import nibabel as nib
 import numpy as np
 from monai.transforms import LoadImage
 
-from scripts.cases import Item, hash_item
-from scripts.checks import AFFINE_TOLERANCE
-from scripts.errors import BundleError
-from scripts.transforms import LoadScansd
+from scripts.base.errors import BundleError
+from scripts.brats import Item
+from scripts.data.checks import AFFINE_TOLERANCE
+from scripts.data.discovery import hash_item
+from scripts.data.transforms import LoadScansd
 
 VIEWS = ("t1", "t1ce", "t2", "flair", "4d")  # what a client may look at: one modality, or all in one file
 LABELS = {"necrotic core": 1, "oedema": 2, "enhancing tumour": 4}
-REGION_VALUES = {"TC": (1, 4), "WT": (1, 2, 4), "ET": (4,)}
 
 
 def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:

@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -25,9 +16,9 @@ from ignite.engine import Events
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.utils import set_determinism
 
-from scripts.errors import BundleError
+from scripts.base.errors import BundleError
+from scripts.data.phantoms import make_cohort
 from scripts.federated.algo import CONFIG_FILES, ReciprocalAlgo, averageable
-from scripts.phantom import make_cohort
 
 BUNDLE = Path(__file__).parents[2]
 SMALL = {"features": 8, "critic_features": 4, "spacing": 5.0, "patch_size": 16, "rounds": 2, "local_epochs": 1}

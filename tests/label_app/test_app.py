@@ -1,13 +1,4 @@
-# Copyright 2026 The brats_mri_reciprocal_segmentation authors
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#     http://www.apache.org/licenses/LICENSE-2.0
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
@@ -29,13 +20,14 @@ import pytest
 from monai.utils import optional_import
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scripts.cases import Item, find_cases
-from scripts.errors import BundleError
+from scripts.base.errors import BundleError
+from scripts.brats import Item
+from scripts.data.discovery import find_cases
+from scripts.data.phantoms import make_cohort
 from scripts.label_app.confidence import overlay, review_figures, score
 from scripts.label_app.volumes import to_labels, to_view
-from scripts.phantom import make_cohort
+from tests.data.test_checks import make_case, make_label, save, save_dicom
 from tests.outputs import label_dice
-from tests.test_checks import make_case, make_label, save, save_dicom
 from tests.test_workflows import BUNDLE, REAL_CASES, run_bundle
 
 _, installed = optional_import("monailabel")

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+from monai.data import ITKReader
+from monai.data.utils import correct_nifti_header_if_necessary
+from monai.utils import ensure_tuple, optional_import
+from nibabel.volumeutils import apply_read_scaling
+from tqdm.contrib.concurrent import thread_map
+
+from scripts.base.errors import BundleError, one_line
+from scripts.brats import LABEL_VALUES, Item
+from scripts.data.discovery import files_of, hash_item
+
+itk, _ = optional_import("itk")
+
+RULES = 2  # raise it when the checks find what they did not find before
+AFFINE_TOLERANCE = 1e-3
+# A header beyond these is damaged, or its volume would fill the memory: a BraTS volume has 240 voxels of 1 mm along an
+# axis and 9 million in all.
+MAX_AXIS = 1024
+MAX_VOXELS = 2**27
+MAX_EXTENT = 600.0  # mm along an axis
+MIN_SPACING = 0.1  # mm
+MAX_CODE = 5  # of sform and qform in NIfTI-1 and -2
+BLOCK = 2**20  # bytes that are read at once, so that a check's memory does not depend on what a header says
+
+
+def check_case(item: Item) -> str | None:
+    """Reads every file of a case and returns its first fault, naming file and remedy, or None where it is sound.
+
+    Faults are: the item's own `fault`, a file that cannot be read in full, a header that announces an absurd size or
+    spacing, not three dimensions (four, with four modalities, where the image is one file), affine, sform, qform and
+    pixdim of different voxels, modalities or label on different grids, voxels that are not finite, a modality that is
+    the same everywhere, and labels that the layout does not have.
+    """
+    if "fault" in item:
+        return item["fault"]
+    try:
+        images = [_read(path) for path in ensure_tuple(item["image"])]
+        for image in images:
+            _check_image(image, one_file=isinstance(item["image"], str))
+            _check_grid(image, images[0])
+        if "label" in item:
+            allowed = (0, *LABEL_VALUES[item["layout"]])
+            label = _read(item["label"], allowed=allowed)
+            _check_label(label, layout=item["layout"])
+            _check_grid(label, images[0])
+    except BundleError as fault:
+        return one_line(fault)
+    return None
+
+
+def check_cases(items: Sequence[Item], *, cache_dir: str | None = None) -> dict[str, str]:
+    """Checks the cases in parallel, with a progress bar, and returns the fault of each broken one by its id.
+
+    Args:
+        items: the cases.
+        cache_dir: folder that remembers sound cases, so that only new and changed ones are read; None for none.
+
+    Raises:
+        BundleError: where `cache_dir` cannot be written.
+    """
+    check = partial(_check_unless_known, cache_dir=cache_dir)
+    workers = min(8, len(os.sched_getaffinity(0)))
+    faults = thread_map(check, items, max_workers=workers, desc="checking cases", unit="case", disable=None)
+    return {item["case"]: fault for item, fault in zip(items, faults) if fault is not None}
+
+
+class _Volume(NamedTuple):
+    path: str
+    shape: tuple[int, ...]
+    affine: np.ndarray
+    finite: bool
+    constant: dict[int, float]  # the value of each channel that has no other
+    odd: list[float]  # values that a label map may not have
+
+
+def _check_unless_known(item: Item, *, cache_dir: str | None) -> str | None:
+    if cache_dir is None:
+        return check_case(item)
+    mark = Path(cache_dir, f"sound_cases_{RULES}", hash_item(item).decode())
+    if mark.exists():
+        return None
+    fault = check_case(item)
+    if fault is None:
+        try:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        except OSError as error:
+            raise BundleError(f"cache_dir {cache_dir}: cannot be written ({error.strerror}); give another") from error
+    return fault
+
+
+def _check_image(image: _Volume, *, one_file: bool) -> None:
+    if len(image.shape) < 3 or image.shape[3:] != ((4,) if one_file else ()):
+        single = "a modality must be 3D, save it as one volume"
+        allowed = "an image in one file must be 4D with 4 modalities" if one_file else single
+        raise BundleError(f"{image.path}: shape {image.shape}; {allowed}")
+    for channel, value in image.constant.items():
+        raise BundleError(f"{image.path}: modality {channel} in it is {value:g} everywhere; export the scan again")
+
+
+def _check_label(label: _Volume, *, layout: str) -> None:
+    if odd := [f"{value:g}" for value in label.odd]:
+        found = ", ".join(odd[:5]) + (", ..." if len(odd) > 5 else "")
+        allowed = {0, *LABEL_VALUES[layout]}
+        remedy = f"in layout {layout}, told by the file names, {allowed} are allowed; correct labels or names"
+        raise BundleError(f"{label.path}: has labels {found}; {remedy}")
+
+
+def _check_grid(volume: _Volume, first: _Volume) -> None:
+    shape, expected, other = volume.shape, first.shape[:3], Path(first.path).name
+    if shape[:3] != expected or (volume is not first and len(shape) != 3):
+        raise BundleError(f"{volume.path}: shape {shape}, but {other} has {expected}; resample it to the same grid")
+    if not np.allclose(volume.affine, first.affine, rtol=0, atol=AFFINE_TOLERANCE):
+        off = np.abs(volume.affine - first.affine).max()
+        raise BundleError(f"{volume.path}: affine differs from that of {other} by up to {off:.3g}; register the two")
+
+
+def _read(path: str, *, allowed: Sequence[int] = ()) -> _Volume:
+    """Reads a volume or a folder of DICOM files, and keeps what the checks need; `allowed` are values of a label map.
+
+    Raises:
+        BundleError: where it is missing or cannot be read, or has no real, finite numbers or an absurd geometry.
+    """
+    if not os.path.exists(path):
+        raise BundleError(f"{path}: no such file; restore it or correct its path")
+    if not (os.path.isfile(path) or os.path.isdir(path)):  # reading a pipe would wait for ever
+        raise BundleError(f"{path}: is a pipe or a device, not a file; restore it or correct its path")
+    if not os.access(path, os.R_OK):
+        raise BundleError(f"{path}: cannot be read (Permission denied); grant access to it")
+    try:
+        volume = _read_nifti(path, allowed) if path.lower().endswith((".nii", ".nii.gz")) else _read_itk(path, allowed)
+    except BundleError as fault:
+        raise BundleError(f"{path}: {fault}") from fault
+    except Exception as error:  # damaged bytes make readers raise about anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise BundleError(f"{path}: cannot be read, truncated or damaged ({reason}); copy it again") from error
+    if not volume.finite:
+        raise BundleError(f"{path}: has NaN or infinite voxels; set them to 0 or export the scan again")
+    return volume
+
+
+def _read_nifti(path: str, allowed: Sequence[int]) -> _Volume:
+    image: Any = nib.load(path)
+    _check_header(image.shape, image.affine, image.get_data_dtype())
+    with (igzip.open if path.lower().endswith(".gz") else open)(path, "rb") as stream:
+        header = type(image.header).from_fileobj(stream, check=False)
+        _check_forms(image, header, loaded=correct_nifti_header_if_necessary(nib.load(path)).affine)
+        return _survey(path, image.shape, image.affine, _blocks(stream, image.dataobj), allowed)
+
+
+def _read_itk(path: str, allowed: Sequence[int]) -> _Volume:
+    first = files_of(path)[0]
+    header = itk.ImageIOFactory.CreateImageIO(first, itk.CommonEnums.IOFileMode_ReadMode)
+    header.SetFileName(first)
+    header.ReadImageInformation()
+    axes = range(header.GetNumberOfDimensions())
+    spacing = np.diag([*(header.GetSpacing(axis) for axis in axes), *([1.0] * (4 - len(axes)))])
+    _check_header([header.GetDimensions(axis) for axis in axes], spacing, np.dtype(np.uint8))
+    reader = ITKReader()
+    array, meta = reader.get_data(reader.read(path))
+    channels = np.moveaxis(array, 3, 0) if array.ndim == 4 else array[None]
+    return _survey(path, array.shape, meta["affine"], enumerate(channels), allowed)
+
+
+def _check_header(shape: Sequence[int], affine: np.ndarray, dtype: np.dtype) -> None:
+    if dtype.kind not in "biuf":
+        raise BundleError(f"voxels of type {dtype}; only real numbers are allowed, convert it")
+    if not all(0 < axis <= MAX_AXIS for axis in shape) or math.prod(shape[:3]) > MAX_VOXELS or len(shape) > 5:
+        limits = f"1 to {MAX_AXIS} voxels along an axis and {MAX_VOXELS >> 20} Mi in all"
+        raise BundleError(f"its header announces the shape {tuple(shape)}; allowed are {limits}; correct it")
+    axes = affine[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    extent = spacing[: len(shape)] * shape[:3]
+    flat = abs(np.linalg.det(axes)) < 0.1 * spacing.prod()
+    if not (spacing.min() >= MIN_SPACING and extent.max() <= MAX_EXTENT) or flat:  # NaN compares as false
+        limits = f"voxels of at least {MIN_SPACING} mm and {MAX_EXTENT:g} mm along an axis"
+        raise BundleError(f"its header announces voxels of {_listed(spacing)} mm; allowed are {limits}; correct it")
+
+
+def _check_forms(image: Any, header: Any, *, loaded: np.ndarray) -> None:
+    """Compares what a header says of the same thing.
+
+    NiBabel and MONAI each mend a header in a way of their own: `header` is as it stands in the file, and `loaded` the
+    affine that MONAI's transforms see, which is another one where affine and pixdim differ by a little.
+    """
+    codes, sizes = [int(header[f"{form}_code"]) for form in ("sform", "qform")], header["pixdim"][1:4]
+    if not all(0 <= code <= MAX_CODE for code in codes):
+        raise BundleError(
+            f"its header has sform_code and qform_code {codes}; allowed are 0 to {MAX_CODE}; correct them"
+        )
+    spacing = np.linalg.norm(image.affine[:3, :3], axis=0)[: len(image.shape)]
+    alike = np.allclose(loaded, image.affine, rtol=0, atol=AFFINE_TOLERANCE)
+    if not (alike and np.allclose(spacing, sizes[: len(image.shape)], rtol=0.01)):
+        found = f"{_listed(spacing)} mm and {_listed(sizes)} mm"
+        raise BundleError(f"its affine and pixdim disagree about the voxels ({found}); correct the header")
+    if all(codes):
+        sform, qform = image.get_sform(), image.get_qform()
+        # a head that is turned or moved is harmless; a mirrored one, or another axis, is not
+        if ((sform * qform)[:3, :3].sum(axis=0) < 0.5 * spacing**2).any():
+            found = " and ".join("".join(nib.aff2axcodes(form)) for form in (sform, qform))
+            raise BundleError(f"its sform and qform disagree ({found}); set the code of the wrong one to 0")
+
+
+def _survey(
+    path: str,
+    shape: Sequence[int],
+    affine: np.ndarray,
+    blocks: Iterable[tuple[int, np.ndarray]],
+    allowed: Sequence[int],
+) -> _Volume:
+    finite, odd = True, set()
+    first: dict[int, float] = {}
+    varied: set[int] = set()
+    for channel, voxels in blocks:
+        if voxels.dtype.kind == "f":
+            with np.errstate(over="ignore"):  # what is beyond float32, in which it will be loaded, counts as infinite
+                finite = finite and bool(np.isfinite(voxels.astype(np.float32, copy=False)).all())
+        value = first.setdefault(channel, voxels.flat[0].item())
+        if channel not in varied and (voxels != value).any():
+            varied.add(channel)
+        if allowed:
+            values = voxels[voxels != 0]
+            odd.update(np.unique(values[~np.isin(values, allowed)])[:10].tolist())
+    constant = {channel: value for channel, value in first.items() if channel not in varied}
+    return _Volume(path, tuple(shape), affine, finite, constant, sorted(odd))
+
+
+def _blocks(stream: Any, proxy: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (channel, some of its voxels) in the order of a NIfTI file.
+
+    Raises:
+        BundleError: where the file ends before its voxels do, or goes on behind them.
+    """
+    stream.seek(proxy.offset)
+    for channel in range(math.prod(proxy.shape[3:])):
+        size = math.prod(proxy.shape[:3]) * proxy.dtype.itemsize
+        for start in range(0, size, BLOCK):
+            content = stream.read(min(BLOCK, size - start))
+            if len(content) < min(BLOCK, size - start):
+                raise BundleError("is truncated, it ends before its voxels do; copy it again")
+            yield channel, apply_read_scaling(np.frombuffer(content, proxy.dtype), proxy.slope, proxy.inter)
+    if stream.read(1):  # which also has gzip compare its checksum
+        raise BundleError("has more voxels than its header announces; correct the header")
+
+
+def _listed(sizes: np.ndarray) -> str:
+    return " x ".join(f"{size:.3g}" for size in sizes)

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine
+from ignite.metrics.metric import reinit__is_reduced
+from monai.config import TensorOrList
+from monai.data import MetaTensor
+from monai.handlers import IgniteMetricHandler
+from monai.metrics import CumulativeIterationMetric
+
+from scripts.base.errors import BundleError
+from scripts.brats import REGIONS
+from scripts.evaluation.metrics.case_metrics import FIGURES, case_figures, figures_of
+from scripts.evaluation.metrics.scoring_rules import CONVENTIONS, RULES
+
+__all__ = [
+    "CONVENTIONS",
+    "FIGURES",
+    "REGIONS",
+    "BratsMetric",
+    "BratsMetricHandler",
+    "case_figures",
+    "figures_of",
+    "from_output",
+]
+
+ISOTROPIC = (1.0, 1.0, 1.0)
+Cases = torch.Tensor | Sequence[torch.Tensor | None]
+
+
+class BratsMetric(CumulativeIterationMetric):
+    """Figures per case and region by a challenge's rules, (N, 3, F) in float64: by BraTS's, no case is ever skipped.
+
+    Each convention is a class of `scripts.evaluation.metrics.scoring_rules`:
+
+    | convention  | rules                          | figures                                                        |
+    |-------------|--------------------------------|----------------------------------------------------------------|
+    | `brats2021` | `Brats2021`, as in the paper   | `dice`, `hd95`, `sensitivity`, `specificity`, `surface_dice`,  |
+    |             |                                | `volume_ml`, `true_volume_ml`, `lesions`, `true_lesions`,      |
+    |             |                                | `calibration_error`                                            |
+    | `brats2023` | `Brats2023`: lesion by lesion  | also `lesion_dice`, `lesion_hd95`, `missed_lesions`,           |
+    |             |                                | `false_lesions`                                                |
+    | `monai`     | `Monai`: NaN as MONAI gives it | as `brats2021`                                                 |
+
+    Of a case without truth, figures that need one are NaN. Voxel spacing is that of the truth, or else of the
+    prediction, where one is a `MetaTensor`; where both are plain tensors it is the one given.
+
+    Args:
+        convention: one of `CONVENTIONS`.
+        figures: those to compute, or None for all of the convention.
+        spacing: of plain tensors, in mm along each axis.
+
+    Raises:
+        BundleError: if there is no such convention, or it has no such figure.
+    """
+
+    def __init__(
+        self,
+        *,
+        convention: str = "brats2021",
+        figures: Sequence[str] | None = None,
+        spacing: Sequence[float] = ISOTROPIC,
+    ) -> None:
+        super().__init__()
+        self.convention = convention
+        self.figures = figures_of(convention, figures)
+        self.spacing = spacing
+
+    def __call__(
+        self,
+        y_pred: TensorOrList,
+        y: Cases | None = None,
+        probabilities: Cases | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """Adds cases and returns their figures, (B, 3, F).
+
+        Args:
+            y_pred: predicted regions, binary: (B, 3, H, W, D), or B tensors of (3, H, W, D).
+            y: true regions, in the same form; None, or None in the list, where there is no truth.
+            probabilities: of the regions, in the same form, for the calibration error; None as for the truth.
+            kwargs: none are used.
+
+        Raises:
+            BundleError: as `case_figures` does, or if the number of cases differs.
+        """
+        figures = self._compute_tensor(y_pred, y, probabilities)
+        self.extend(figures)
+        return figures
+
+    def _compute_tensor(  # type: ignore[override]
+        self, y_pred: TensorOrList, y: Cases | None = None, probabilities: Cases | None = None
+    ) -> torch.Tensor:
+        predictions = list(y_pred)
+        truths, chances = ([None] * len(predictions) if x is None else list(x) for x in (y, probabilities))
+        for name, cases in (("y", truths), ("probabilities", chances)):
+            if len(cases) != len(predictions):
+                found = f"{len(cases)} cases for {len(predictions)} predictions"
+                raise BundleError(f"{name}: found {found}; give one for each, None where there is none.")
+        rows = [self._of_case(*case) for case in zip(predictions, truths, chances)]
+        # on the CPU, for not every device has float64
+        return torch.from_numpy(np.array(rows))
+
+    def _of_case(
+        self, prediction: torch.Tensor, truth: torch.Tensor | None, probabilities: torch.Tensor | None
+    ) -> np.ndarray:
+        spacing = next((m.pixdim.tolist() for m in (truth, prediction) if isinstance(m, MetaTensor)), self.spacing)
+        figures = case_figures(
+            prediction,
+            truth,
+            spacing=spacing,
+            convention=self.convention,
+            probabilities=probabilities,
+            figures=self.figures,
+        )
+        return np.transpose([figures[name] for name in self.figures])
+
+    def aggregate(self) -> torch.Tensor:
+        """Returns each figure's mean, (F,): over the regions of a case, then over cases, as MONAI's, NaN skipped.
+
+        Raises:
+            BundleError: before the first case.
+        """
+        buffer = self.get_buffer()
+        if buffer is None:
+            raise BundleError(f"{', '.join(self.figures)}: no case to take the mean of; evaluate at least one.")
+        return buffer.nanmean(dim=1).nanmean(dim=0)
+
+
+class BratsMetricHandler(IgniteMetricHandler):
+    """Gives an evaluator all figures in one pass; its own value is the headline's mean.
+
+    The headline is `dice`, under `brats2023` `lesion_dice`. After an epoch `engine.state.metric_details` has the
+    (N, 3) of each figure under the figure's name, and the headline's also under the name that the handler is attached
+    by; `engine.state.metrics` has their means.
+
+    Args:
+        convention: one of `CONVENTIONS`.
+        figures: those to compute, the headline among them, or None for all of the convention.
+        spacing: of plain tensors, in mm along each axis.
+        output_transform: takes predictions and truths, and probabilities if wanted, from `engine.state.output`.
+
+    Raises:
+        BundleError: as `BratsMetric` does, or if the headline is left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        convention: str = "brats2021",
+        figures: Sequence[str] | None = None,
+        spacing: Sequence[float] = ISOTROPIC,
+        output_transform: Callable | None = None,
+    ) -> None:
+        self.metric = BratsMetric(convention=convention, figures=figures, spacing=spacing)
+        self.headline = RULES[convention].headline
+        if self.headline not in self.metric.figures:
+            found = ", ".join(self.metric.figures)
+            raise BundleError(f"figures: found {found}; add {self.headline}, the value of a {convention} handler.")
+        super().__init__(metric_fn=self.metric, output_transform=output_transform or from_output(["pred", "label"]))
+
+    def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]
+        """Hooks the metric to an evaluator; raises BundleError for the name of another figure than the headline."""
+        if name in self.metric.figures and name != self.headline:
+            raise BundleError(f"name of the metric: found {name}, whose value would be {self.headline}; take another.")
+        super().attach(engine, name)
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Updates as it is: Ignite's own would take pairs of lists apart, and refuse three of them."""
+        self.update(self._output_transform(engine.state.output))
+
+    @reinit__is_reduced
+    def update(self, output: Sequence[Any]) -> None:
+        """Adds cases: (predictions, truths) or (predictions, truths, probabilities), as `BratsMetric` takes them."""
+        self.metric(*output)
+
+    def compute(self) -> float:
+        """Gives the headline's mean, and the engine the rest."""
+        assert self._engine is not None
+        means = dict(zip(self.metric.figures, self.metric.aggregate().tolist()))
+        details = dict(zip(self.metric.figures, self.metric.get_buffer().unbind(dim=-1)))
+        state: Any = self._engine.state
+        state.metric_details.update({self._name: details[self.headline]} | details)
+        state.metrics.update(means)
+        self._is_reduced = True
+        return means[self.headline]
+
+
+def from_output(keys: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Like MONAI's `from_engine`, takes values by keys from an engine's output; None for what an item lacks."""
+
+    def take(output: Any) -> tuple[Any, ...]:
+        if isinstance(output, dict):
+            return tuple(output.get(key) for key in keys)
+        return tuple([item.get(key) for item in output] for key in keys)
+
+    return take

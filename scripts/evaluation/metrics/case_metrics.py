@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import NdarrayOrTensor as Array
+from monai.utils import convert_to_tensor, ensure_tuple
+
+from scripts.base.errors import BundleError
+from scripts.brats import REGIONS
+from scripts.evaluation.metrics.scoring_rules import CONVENTIONS, RULES, WITHOUT_TRUTH
+
+FIGURES = ("dice", "hd95", "sensitivity", "specificity")  # those of the paper's tables
+
+
+def case_figures(
+    prediction: Array,
+    truth: Array | None,
+    *,
+    spacing: Sequence[float],
+    convention: str = "brats2021",
+    probabilities: Array | None = None,
+    figures: Sequence[str] | None = None,
+) -> dict[str, list[float]]:
+    """Figures of one case: for each name, the values of TC, WT and ET.
+
+    Args:
+        prediction: binary regions (3, H, W, D).
+        truth: binary regions of the same shape, or None: then figures that need it are NaN.
+        spacing: of the voxels, in mm along each axis.
+        convention: one of `CONVENTIONS`.
+        probabilities: of the regions, of the same shape.
+        figures: those to compute, or None for all of the convention.
+
+    Raises:
+        BundleError: if there is no such convention or figure, shapes differ or are no regions, masks hold other values
+            than 0 and 1, or probabilities hold NaN or values outside [0, 1].
+    """
+    names = figures_of(convention, figures)
+    predicted = _regions("prediction", prediction)
+    actual = np.zeros_like(predicted) if truth is None else _regions("truth", truth, predicted.shape)
+    chances = [None] * 3 if probabilities is None else _probabilities(probabilities, predicted.shape)
+    regions = [RULES[convention](p, t, spacing=spacing, probabilities=c) for p, t, c in zip(predicted, actual, chances)]
+    computed = [name for name in names if truth is not None or name in WITHOUT_TRUTH]
+    return {name: [float(getattr(r, name)()) if name in computed else math.nan for r in regions] for name in names}
+
+
+def figures_of(convention: str, chosen: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The figures of a convention, or the chosen ones of them, in the order of tables; BundleError for an unknown."""
+    if convention not in RULES:
+        raise BundleError(f"convention: found {convention!r}; give one of {', '.join(CONVENTIONS)}.")
+    known = RULES[convention].figures
+    wanted = known if chosen is None else ensure_tuple(chosen)
+    if not wanted or not set(wanted) <= set(known):
+        raise BundleError(f"figures: found {chosen!r}; give some of {', '.join(known)}, all those of {convention}.")
+    return tuple(name for name in known if name in wanted)
+
+
+def _regions(name: str, mask: Any, shape: Sequence[int] | None = None) -> np.ndarray:
+    tensor = _tensor(name, mask, shape)
+    if tensor.dtype != torch.bool and not (tensor == tensor.bool()).all():
+        raise BundleError(f"{name}: found values other than 0 and 1; threshold the probabilities first.")
+    return tensor.bool().numpy()
+
+
+def _probabilities(probabilities: Any, shape: Sequence[int]) -> np.ndarray:
+    tensor = _tensor("probabilities", probabilities, shape).float()
+    least, largest = (value.item() for value in tensor.aminmax())
+    if math.isnan(least):
+        raise BundleError("probabilities: found NaN; look for it in the image and in the network's weights.")
+    # resampling rounds
+    if least < -1e-3 or largest > 1 + 1e-3:
+        raise BundleError(f"probabilities: found values from {least:.3g} to {largest:.3g}; apply the sigmoid first.")
+    return tensor.numpy()
+
+
+def _tensor(name: str, array: Any, shape: Sequence[int] | None) -> torch.Tensor:
+    if not isinstance(array, (torch.Tensor, np.ndarray)) or array.ndim != 4 or len(array) != len(REGIONS):
+        found = f"shape {tuple(array.shape)}" if hasattr(array, "shape") else array
+        raise BundleError(f"{name}: found a case of {found}; give {', '.join(REGIONS)} as an array (3, H, W, D).")
+    if shape is not None and array.shape != tuple(shape):
+        found = f"shape {tuple(array.shape)} beside a prediction of {tuple(shape)}"
+        raise BundleError(f"{name}: found {found}; bring both to one grid.")
+    return convert_to_tensor(array, device="cpu", track_meta=False).detach()

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from monai.metrics import (
+    compute_confusion_matrix_metric,
+    compute_dice,
+    compute_hausdorff_distance,
+    compute_surface_dice,
+)
+
+from scripts.evaluation.metrics.calibration import calibration_error
+from scripts.evaluation.metrics.lesions import DILATIONS, LesionWise, count_lesions, lesion_wise
+from scripts.evaluation.metrics.surfaces import bounding_box, hausdorff_95, surface_dice, surface_distances
+
+TOLERANCE = 1.0  # mm, of the surface Dice
+WITHOUT_TRUTH = ("volume_ml", "lesions")
+
+
+class Brats2021:
+    """One region of one case, and its figures by the rules of BraTS 2021: each figure is a method, computed when asked.
+
+    | region        | dice              | hd95      | sensitivity  | specificity  | surface_dice |
+    |---------------|-------------------|-----------|--------------|--------------|--------------|
+    | in both masks | 2TP / (2TP+FP+FN) | in mm     | TP / (TP+FN) | TN / (TN+FP) | at 1 mm      |
+    | in one only   | 0                 | 373.13 mm | 0            | TN / (TN+FP) | 0            |
+    | in neither    | 1                 | 0         | 1            | 1            | 1            |
+
+    So an invented region has sensitivity 0, although it has no true voxel to find. Where no voxel is negative,
+    specificity is 1. `lesions` counts 26-connected components. `calibration_error` is NaN without probabilities, and
+    where neither mask has a voxel to be near of.
+
+    Args:
+        prediction: boolean mask (H, W, D).
+        truth: boolean mask of the same shape.
+        spacing: of the voxels, in mm along each axis.
+        probabilities: of the prediction, of the same shape.
+    """
+
+    figures: tuple[str, ...] = (
+        *("dice", "hd95", "sensitivity", "specificity", "surface_dice"),
+        *("volume_ml", "true_volume_ml", "lesions", "true_lesions", "calibration_error"),
+    )
+    headline = "dice"
+    # mm, of a missed or an invented region: the diagonal of a BraTS volume, 373.13
+    worst_hd95 = math.dist((0, 0, 0), (240, 240, 155))
+
+    def __init__(
+        self,
+        prediction: np.ndarray,
+        truth: np.ndarray,
+        *,
+        spacing: Sequence[float],
+        probabilities: np.ndarray | None = None,
+    ) -> None:
+        self.whole_prediction, self.whole_truth, self.probabilities = prediction, truth, probabilities
+        self.spacing = spacing
+        # what lies outside changes no figure but the count of negatives
+        box = bounding_box(prediction | truth, [DILATIONS] * 3)
+        self.prediction, self.truth = prediction[box], truth[box]
+        masks = (self.prediction, self.truth, self.prediction & self.truth)
+        self.predicted, self.actual, self.hits = (int(np.count_nonzero(mask)) for mask in masks)
+        self.negatives = truth.size - self.actual
+
+    @cached_property
+    def distances(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Surface distances in mm from and to the prediction, or None where a mask is empty."""
+        if not self.predicted or not self.actual:
+            return None
+        return surface_distances(self.prediction, self.truth, spacing=self.spacing)
+
+    def dice(self) -> float:
+        return _share(2 * self.hits, self.predicted + self.actual)
+
+    def hd95(self) -> float:
+        if self.distances is not None:
+            return hausdorff_95(self.distances)
+        return self.worst_hd95 if self.predicted or self.actual else 0.0
+
+    def sensitivity(self) -> float:
+        return _share(self.hits, self.actual or self.predicted)
+
+    def specificity(self) -> float:
+        return _share(self.negatives - (self.predicted - self.hits), self.negatives)
+
+    def surface_dice(self) -> float:
+        if self.distances is not None:
+            return surface_dice(self.distances, tolerance=TOLERANCE)
+        return 0.0 if self.predicted or self.actual else 1.0
+
+    def volume_ml(self) -> float:
+        return self.predicted * math.prod(self.spacing) / 1000
+
+    def true_volume_ml(self) -> float:
+        return self.actual * math.prod(self.spacing) / 1000
+
+    def lesions(self) -> float:
+        return count_lesions(self.prediction)
+
+    def true_lesions(self) -> float:
+        return count_lesions(self.truth)
+
+    def calibration_error(self) -> float:
+        near = self.whole_prediction | self.whole_truth
+        if self.probabilities is None or not near.any():
+            return math.nan
+        return calibration_error(self.probabilities, self.whole_truth, near, spacing=self.spacing)
+
+
+class Brats2023(Brats2021):
+    """The rules of BraTS 2023: the lesion-wise figures beside the plain ones, and a worst HD95 of 374 mm."""
+
+    figures = (*Brats2021.figures, "lesion_dice", "lesion_hd95", "missed_lesions", "false_lesions")
+    headline = "lesion_dice"
+    worst_hd95 = 374.0
+
+    @cached_property
+    def lesion_wise(self) -> LesionWise:
+        """The region scored lesion by lesion."""
+        return lesion_wise(self.prediction, self.truth, spacing=self.spacing, worst_hd95=self.worst_hd95)
+
+    def lesion_dice(self) -> float:
+        return self.lesion_wise.dice
+
+    def lesion_hd95(self) -> float:
+        return self.lesion_wise.hd95
+
+    def missed_lesions(self) -> float:
+        return self.lesion_wise.missed
+
+    def false_lesions(self) -> float:
+        return self.lesion_wise.false
+
+
+class Monai(Brats2021):
+    """What MONAI's own functions give, in their float32, for comparison: NaN for most regions that a mask lacks."""
+
+    @cached_property
+    def pair(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prediction and truth as MONAI wants them, (1, 1, H, W, D)."""
+        prediction, truth = (torch.from_numpy(mask)[None, None] for mask in (self.prediction, self.truth))
+        return prediction, truth
+
+    def dice(self) -> float:
+        return compute_dice(*self.pair).item()
+
+    def hd95(self) -> float:
+        with warnings.catch_warnings():
+            # of empty masks, which the NaN says, and of an argument that MONAI 1.6.1 gives itself
+            warnings.simplefilter("ignore")
+            return compute_hausdorff_distance(
+                *self.pair, include_background=True, percentile=95, spacing=list(self.spacing)
+            ).item()
+
+    def sensitivity(self) -> float:
+        return self._of_confusion("sensitivity")
+
+    def specificity(self) -> float:
+        return self._of_confusion("specificity")
+
+    def surface_dice(self) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return compute_surface_dice(
+                *self.pair, [TOLERANCE], include_background=True, spacing=list(self.spacing)
+            ).item()
+
+    def _of_confusion(self, name: str) -> float:
+        invented, missed = self.predicted - self.hits, self.actual - self.hits
+        counts = [self.hits, invented, self.negatives - invented, missed]
+        return compute_confusion_matrix_metric(name, torch.tensor(counts, dtype=torch.float64)).item()
+
+
+RULES: dict[str, type[Brats2021]] = {"brats2021": Brats2021, "brats2023": Brats2023, "monai": Monai}
+CONVENTIONS = tuple(RULES)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0

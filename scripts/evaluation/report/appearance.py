@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from scripts.brats import TISSUES
+
+
+def show_labels(axes: Axes, labels: np.ndarray) -> None:
+    """Lays a plane (H, W) of a label map (0, 1, 2, 4) over what the axes show."""
+    ranks = np.select([labels == value for value in TISSUES], [1, 2, 3], 0)
+    colours = ListedColormap([tissue.colour for tissue in TISSUES.values()])
+    axes.imshow(np.ma.masked_equal(ranks, 0), cmap=colours, vmin=1, vmax=3, alpha=0.55, interpolation="nearest")
+
+
+def to_png(figure: Figure) -> bytes:
+    """Renders a figure."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()

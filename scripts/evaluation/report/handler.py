@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite import distributed as idist
+from ignite.engine import Events
+from monai.config import NdarrayOrTensor as Array
+from monai.config import PathLike
+from monai.engines import Evaluator
+from monai.utils import ensure_tuple
+
+from scripts.base.atomic_files import write_whole
+from scripts.base.distributed import gathered
+from scripts.base.errors import BundleError
+from scripts.brats import Item
+from scripts.evaluation.report.page import Plot, write_report
+from scripts.evaluation.report.plots import CaseSlice, draw_box_plots, draw_slices, take_slice
+from scripts.evaluation.report.sections import Section
+from scripts.evaluation.report.summary import Summary, summarise, summary_json, summary_markdown
+from scripts.evaluation.report.tables import checked, region_table, write_per_case
+from scripts.evaluation.report.viewer import LEVELS, ViewerCase, choose_cases, pack_case
+from scripts.evaluation.report.volumes import load_volumes
+
+
+class EvaluationReport:
+    """Handler of a MONAI evaluator: prints a table of the regions and writes what is to be read when it completes.
+
+    It reports the metrics that are named after a figure of `report.tables.KINDS`, with or without `mean_`
+    before it, and names the rows after the `case` of the items. `per_case.csv`, `summary.json` and `summary.md` are
+    always written; `boxplots.png`, `slices.png` and `report.html` on request, from the saved label maps.
+
+    Args:
+        output_dir: folder of the files, and of `<case>_seg.nii.gz`.
+        title: line above the table, and the report's title.
+        convention: after which the metrics count.
+        html: whether to write the pictures and `report.html`.
+        viewer_cases: how many cases the pictures and the viewer show, from the worst to the best.
+        checkpoints: where the weights lie, to be named in the report.
+        sections: each makes a further section of the report, or None where there is nothing to say.
+    """
+
+    def __init__(
+        self,
+        output_dir: PathLike,
+        title: str,
+        *,
+        convention: str = "brats2021",
+        html: bool = False,
+        viewer_cases: int = 3,
+        checkpoints: str | Sequence[str] = (),
+        sections: Sequence[Callable[[], Section | None]] = (),
+    ) -> None:
+        if viewer_cases < 0:
+            raise BundleError(
+                f"viewer_cases: found {viewer_cases}; give 0 (no viewer), 3 (worst, median, best) or more."
+            )
+        self.output_dir = Path(output_dir)
+        self.title = title
+        self.convention = convention
+        self.html = html
+        self.viewer_cases = viewer_cases
+        self.checkpoints = checkpoints
+        self.sections = sections
+        self._cases: list[str] = []
+
+    def attach(self, engine: Evaluator) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self._cases.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Evaluator) -> None:
+        figures = {name.removeprefix("mean_"): values for name, values in engine.state.metric_details.items()}
+        # process by process, as the metrics gather their values
+        cases = gathered(self._cases)
+        if idist.get_rank() != 0:
+            return
+        summary = write_tables(self.output_dir, cases, figures, title=self.title, convention=self.convention)
+        print(f"{self.title}\n{region_table(figures)}\n{self.output_dir / 'per_case.csv'}")
+        if self.html:
+            items = {str(item["case"]): item for item in engine.data_loader.dataset.data}  # type: ignore[union-attr]
+            sections = [section for make in self.sections if (section := make()) is not None]
+            options: dict[str, Any] = {"title": self.title, "convention": self.convention, "summary": summary}
+            facts = {"Weights": ", ".join(map(str, ensure_tuple(self.checkpoints)))} if self.checkpoints else {}
+            path = write_pages(
+                self.output_dir,
+                [items[case] for case in cases],
+                figures,
+                viewer_cases=self.viewer_cases,
+                facts=facts,
+                sections=sections,
+                **options,
+            )
+            print(path)
+
+    def _collect(self, engine: Evaluator) -> None:
+        batch = engine.state.batch
+        if not isinstance(batch, list) or not all("case" in item for item in batch):
+            raise BundleError("EvaluationReport: found items without 'case'; keep it, and decollate in the evaluator.")
+        self._cases += [str(item["case"]) for item in batch]
+
+
+def write_tables(
+    output_dir: PathLike, cases: Sequence[str], figures: Mapping[str, Array], *, title: str, convention: str
+) -> Summary:
+    """Writes `per_case.csv`, `summary.json` and `summary.md` and returns the summary.
+
+    Takes ids of N cases and (N, 3) by names of `report.tables.KINDS`; raises as `write_per_case` does.
+    """
+    folder = Path(output_dir)
+    write_per_case(folder / "per_case.csv", cases, figures)
+    summary = summarise(figures)
+    machine = summary_json(summary, title=title, convention=convention, cases=len(cases))
+    write_whole(folder / "summary.json", machine.encode())
+    write_whole(folder / "summary.md", summary_markdown(figures, summary, title=title, convention=convention).encode())
+    return summary
+
+
+def write_pages(
+    output_dir: PathLike,
+    items: Sequence[Item],
+    figures: Mapping[str, Array],
+    *,
+    viewer_cases: int = 3,
+    **report: Any,
+) -> Path:
+    """Writes `boxplots.png`, `slices.png` and `report.html` and returns the path of the last.
+
+    Cases are read back from their files one at a time, so that memory holds no two of them.
+
+    Args:
+        output_dir: where the files go, and where the label maps and confidence maps of the cases are.
+        items: of the N cases, as `report.volumes.load_volumes` takes them.
+        figures: (N, 3) by names of `report.tables.KINDS`.
+        viewer_cases: how many cases to show.
+        report: further options of `report.page.write_report`.
+
+    Raises:
+        BundleError: if a label map is missing, or as `write_report` does.
+    """
+    folder = Path(output_dir)
+    boxes = draw_box_plots(figures)
+    write_whole(folder / "boxplots.png", boxes)
+    plots = [Plot("Distribution over the cases, as Fig. 3 of the paper.", boxes)]
+    slices, viewer = _look_at(folder, items, figures, viewer_cases)
+    if slices:
+        picture = draw_slices(slices)
+        write_whole(folder / "slices.png", picture)
+        caption = (
+            "The axial slice with the largest tumour of each case, as Fig. 4 of the paper. Confidence: mean of regions."
+        )
+        plots.append(Plot(caption, picture))
+    path = folder / "report.html"
+    cases = [str(item["case"]) for item in items]
+    write_report(path, cases, figures, plots=plots, viewer=viewer, **report)
+    return path
+
+
+def _look_at(
+    folder: Path, items: Sequence[Item], figures: Mapping[str, Array], count: int
+) -> tuple[list[CaseSlice], list[ViewerCase]]:
+    slices, viewer = [], []
+    dice = checked(figures).get("dice", np.full((len(items), 3), np.nan))
+    for number, (index, reason) in enumerate(choose_cases(dice, count)):
+        volumes = load_volumes(items[index], folder, levels=LEVELS)
+        slices.append(take_slice(volumes, title=f"{reason}  ·  {volumes.case}"))
+        viewer.append(pack_case(volumes, number=number, reason=reason, dice=list(dice[index])))
+    return slices, viewer

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from monai.config import PathLike
+from monai.data import MetaTensor
+from monai.transforms import Compose, LoadImaged, Orientationd, SpatialCrop
+from monai.transforms.utils import generate_spatial_bounding_box
+
+from scripts.base.errors import BundleError
+from scripts.brats import Item
+from scripts.data.transforms import BratsLabeld, LoadScansd
+
+
+@dataclass(frozen=True)
+class CaseVolumes:
+    """A case as people look at it: cut to the brain at the input's resolution, axes to the right, anterior, superior.
+
+    Args:
+        case: id.
+        image: (4, H, W, D) uint8, T1, T1ce, T2, FLAIR; 0 outside the brain, 1 to 255 inside.
+        prediction: label map (H, W, D) uint8 of 0, 1, 2, 4.
+        truth: the same of the truth, or None.
+        confidence: the critic's (3, H, W, D) uint8 in per cent, 0 outside the brain, 1 to 100 inside; or None.
+        affine: (4, 4), of these arrays' voxels to mm.
+        start: voxels that were cut off before the first of each axis.
+        size: voxels of each axis before the cut.
+    """
+
+    case: str
+    image: np.ndarray
+    prediction: np.ndarray
+    truth: np.ndarray | None
+    confidence: np.ndarray | None
+    affine: np.ndarray
+    start: tuple[int, ...]
+    size: tuple[int, ...]
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Edges of a voxel in mm."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def focus(self) -> tuple[int, int, int]:
+        """The voxel in the middle of the widest axial plane of the tumour: true, or else predicted, or of the brain."""
+        masks = [mask for mask in (self.truth, self.prediction) if mask is not None and mask.any()]
+        mask: np.ndarray = masks[0] > 0 if masks else self.image.max(axis=0) > 0
+        index = int(mask.sum(axis=(0, 1)).argmax())
+        right, front = np.argwhere(mask[..., index]).mean(axis=0).round().astype(int)
+        return int(right), int(front), index
+
+
+def load_volumes(item: Item, output_dir: PathLike, *, levels: int = 256) -> CaseVolumes:
+    """Reads a case's scans and truth, and the label map and confidence that inference wrote of it.
+
+    Args:
+        item: of the evaluation's data set; `label` may be missing.
+        output_dir: folder of `<case>_seg.nii.gz` and, if there is one, `<case>_confidence.nii.gz`.
+        levels: of grey; fewer take less space once compressed.
+
+    Raises:
+        BundleError: where the label map is missing, a file cannot be read, or grids differ.
+    """
+    segmentation = Path(output_dir) / f"{item['case']}_seg.nii.gz"
+    if not segmentation.is_file():
+        raise BundleError(f"{segmentation}: not found; let the evaluation save label maps, or set `html: false`.")
+    confidence = Path(output_dir) / f"{item['case']}_confidence.nii.gz"
+    files = item | {"prediction": segmentation} | ({"confidence": confidence} if confidence.is_file() else {})
+    volumes = _load(files)
+    image = volumes["image"]
+    start, end = generate_spatial_bounding_box(image, lambda x: x != 0, margin=2, allow_smaller=True)
+    size = tuple(image.shape[1:])
+    kept = [key for key in _KEYS if key in volumes]
+    for key in kept:
+        if volumes[key].shape[1:] != size:
+            raise BundleError(
+                f"{key} of {item['case']}: found a grid {tuple(volumes[key].shape[1:])}, scans are {size}."
+            )
+    cut = SpatialCrop(roi_start=start, roi_end=end)
+    cropped = {key: cast(MetaTensor, cut(volumes.pop(key))) for key in kept}
+    arrays = {key: volume.numpy() for key, volume in cropped.items()}
+    brain = (arrays["image"] != 0).any(axis=0)
+    prediction, truth = (_to_labels(arrays.get(key)) for key in ("prediction", "label"))
+    assert prediction is not None
+    percent = np.rint(arrays["confidence"] * 100).clip(1, 100) * brain if "confidence" in arrays else None
+    return CaseVolumes(
+        case=str(item["case"]),
+        image=np.stack([to_grey(modality, levels=levels) for modality in arrays["image"]]),
+        prediction=prediction,
+        truth=truth,
+        confidence=None if percent is None else percent.astype(np.uint8),
+        affine=cropped["image"].affine.numpy(),
+        start=tuple(int(index) for index in start),
+        size=size,
+    )
+
+
+def to_grey(modality: np.ndarray, *, levels: int) -> np.ndarray:
+    """A scan (H, W, D) as uint8: 1 to 255 between the 0.5th and 99.5th percentile of the brain, 0 outside of it."""
+    brain = modality != 0
+    if not brain.any():
+        return np.zeros(modality.shape, np.uint8)
+    low, high = np.percentile(modality[brain], [0.5, 99.5])
+    share = ((modality - low) / max(high - low, 1e-6)).clip(0, 1)
+    steps = np.rint(share * (levels - 2)) / (levels - 2)
+    return np.where(brain, np.rint(1 + steps * 254), 0).astype(np.uint8)
+
+
+_KEYS = ("image", "label", "prediction", "confidence")
+
+
+def _load(files: Item) -> dict[str, MetaTensor]:
+    transforms = [
+        LoadScansd("image"),
+        LoadImaged(["label", "prediction", "confidence"], ensure_channel_first=True, allow_missing_keys=True),
+        BratsLabeld("label", allow_missing_keys=True),
+        Orientationd(_KEYS, axcodes="RAS", labels=None, allow_missing_keys=True),
+    ]
+    return Compose(transforms)({key: value for key, value in files.items() if key in (*_KEYS, "case", "layout")})
+
+
+def _to_labels(array: np.ndarray | None) -> np.ndarray | None:
+    if array is None:
+        return None
+    labels = array[0].astype(np.uint8)
+    labels[labels == 3] = 4  # enhancing tumour as BraTS 2023 numbers it
+    return labels

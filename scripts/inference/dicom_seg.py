@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from monai.utils import ensure_tuple, optional_import
+
+from scripts.base.atomic_files import write_whole
+from scripts.base.errors import BundleError
+from scripts.brats import MODALITIES, NOT_FOR_DIAGNOSIS, TISSUES
+from scripts.data.dicom_series import name_series, read_instances, read_series, to_frames
+
+codes, _ = optional_import("pydicom.sr.codedict", name="codes")
+highdicom, installed = optional_import("highdicom")
+logger = logging.getLogger(__name__)
+
+# segments 1 to 3 by value in the label map: label, and type of DICOM's context group 7159, Lesion Segmentation Types
+SEGMENTS = {
+    1: ("Necrotic or non-enhancing core", "Necrosis"),
+    2: ("Oedema", "Edema"),
+    4: ("Enhancing tumour", "EnhancingLesion"),
+}
+METADATA = Path(__file__).parents[2] / "configs" / "metadata.json"
+# DICOM demands these tags but lets them be empty; anonymisers remove them
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+)
+
+
+class SaveDicomSegd(MapTransform):
+    """Writes label maps as DICOM Segmentation objects `<case>_seg.dcm`, voxel by voxel on the source's instances.
+
+    Binary; segments 1 to 3 are core, oedema and enhancing tumour, described whether found or not. Frames without
+    tumour are left out, but where nothing was found all are written: DICOM wants at least one.
+
+    Args:
+        keys: of label maps (1, H, W, D) of values 0, 1, 2 and 3 or 4, in the geometry of the case as it was loaded.
+        output_dir: folder of the files.
+        series_key: of the four folders of a case's DICOM series, in the order T1, T1ce, T2, FLAIR.
+        reference: the series whose study, frame of reference and instances the object takes over.
+        problems: where faults of cases go by case id, with a warning each; None raises them.
+
+    Raises:
+        BundleError: without highdicom, for an unknown reference, and for a case that does not consist of DICOM series
+            of one patient, or whose reference is not a regular stack of single-frame instances on the map's voxels.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | os.PathLike[str],
+        *,
+        series_key: str = "series",
+        reference: str = "T1ce",
+        problems: dict[str, str] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if not installed:
+            raise BundleError("DICOM SEG needs highdicom: pip install -r requirements-dicom.txt")
+        if reference not in MODALITIES:
+            raise BundleError(f"reference_series is {reference}; allowed are {', '.join(MODALITIES)}")
+        self.output_dir = Path(output_dir)
+        self.series_key = series_key
+        self.reference = reference
+        self.problems = problems
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            try:
+                instances = read_series(self._choose(item[self.series_key]))
+                frames = to_frames(item[key][0].cpu().numpy(), np.asarray(item[key].affine), instances)
+                content = io.BytesIO()
+                make_segmentation(frames, instances).save_as(content)
+                write_whole(self.output_dir / f"{item['case']}_seg.dcm", content.getvalue())
+            except BundleError as error:
+                if self.problems is None:
+                    raise
+                logger.warning("no DICOM SEG of case %s: %s", item["case"], error)
+                self.problems[item["case"]] = str(error)
+        return item
+
+    def _choose(self, series: str | list[str]) -> str:
+        folders = ensure_tuple(series)
+        if len(folders) != len(MODALITIES) or not all(map(os.path.isdir, folders)):
+            raise BundleError(
+                f"{folders[0]}: is no folder of a DICOM series, and DICOM SEG is made from four; "
+                "without configs/dicom_seg.yaml, any format gives a NIfTI label map"
+            )
+        patients = {next(read_instances(folder)).get("PatientID") for folder in folders}
+        if len(patients) > 1:
+            place = os.path.dirname(folders[0])
+            raise BundleError(f"{place}: has series of {len(patients)} patients (PatientID); put those of one in it")
+        return folders[MODALITIES.index(self.reference)]
+
+
+def make_segmentation(frames: np.ndarray, instances: list[Any]) -> Any:
+    """Makes a `highdicom.seg.Segmentation` of label frames (slices, rows, columns) of sorted instances.
+
+    Raises:
+        BundleError: where the instances lack what DICOM demands of them.
+    """
+    source = instances[0]
+    for tag in _MAY_BE_EMPTY:
+        source.setdefault(tag, "")
+    metadata = json.loads(METADATA.read_text())
+    try:
+        return highdicom.seg.Segmentation(
+            source_images=instances,
+            pixel_array=np.minimum(frames, 3).astype(np.uint8),  # enhancing tumour is 4 or 3, and segment 3
+            segmentation_type="BINARY",
+            segment_descriptions=_describe(metadata["name"], metadata["version"]),
+            series_instance_uid=highdicom.UID(),
+            series_number=1000 + int(source.get("SeriesNumber") or 0),
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer=metadata["authors"],
+            manufacturer_model_name=metadata["name"],
+            software_versions=metadata["version"],
+            device_serial_number="none",
+            content_label="BRAIN_TUMOUR",
+            content_description=f"Automatic segmentation. {NOT_FOR_DIAGNOSIS}",
+            series_description=f"Brain tumour, automatic. {NOT_FOR_DIAGNOSIS}",
+            content_qualification="RESEARCH",
+            omit_empty_frames=bool(frames.any()),
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"series {name_series(instances)}: its tags make no DICOM SEG: {error}; export it again"
+        ) from error
+
+
+def _describe(name: str, version: str) -> list[Any]:
+    network = codes.cid7162.ArtificialIntelligence
+    algorithm = highdicom.AlgorithmIdentificationSequence(name=name, family=network, version=version)
+    return [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=label,
+            segmented_property_category=codes.cid7150.MorphologicallyAbnormalStructure,
+            segmented_property_type=getattr(codes.cid7159, kind),
+            algorithm_type="AUTOMATIC",
+            algorithm_identification=algorithm,
+            anatomic_regions=[codes.SCT.Brain],
+            display_color=highdicom.color.CIELabColor.from_string(TISSUES[value].colour),
+        )
+        for number, (value, (label, kind)) in enumerate(SEGMENTS.items(), 1)
+    ]

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from monai.config import KeysCollection, PathLike
+from monai.data import NibabelWriter
+from monai.transforms import SaveImaged
+
+from scripts.base.errors import BundleError
+
+
+class SaveVolumed(SaveImaged):
+    """MONAI's `SaveImaged` to `<output_dir>/<case>_<postfix>.nii.gz`, which appears whole or not at all.
+
+    So an earlier result is not lost where there is no room for the new one, or the run is cut off.
+
+    Args:
+        keys: of volumes (C, H, W, D), whose metadata names the case and its geometry.
+        output_dir: the folder.
+        output_postfix: what the file is of.
+        output_dtype: of its voxels.
+
+    Raises:
+        BundleError: where it cannot be written.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        output_postfix: str,
+        output_dtype: Any = torch.float32,
+    ) -> None:
+        super().__init__(
+            keys,
+            output_dir=output_dir,
+            output_postfix=output_postfix,
+            output_dtype=output_dtype,
+            separate_folder=False,
+            print_log=False,
+            writer=_WholeWriter,
+        )
+        self.output_dir = output_dir
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        try:
+            return super().__call__(data)
+        except RuntimeError as error:  # in which MONAI wraps the traceback of whatever the writer raised
+            reason = str(error).strip().splitlines()[-1]
+            raise BundleError(f"{self.output_dir}: a result cannot be written ({reason}); make room there") from error
+
+
+class _WholeWriter(NibabelWriter):
+    def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
+        folder, name = os.path.split(filename)
+        with TemporaryDirectory(dir=folder) as unfinished:
+            super().write(os.path.join(unfinished, name), verbose=verbose, **kwargs)
+            os.replace(os.path.join(unfinished, name), filename)

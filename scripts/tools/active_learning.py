@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigWorkflow
+
+from scripts.base.atomic_files import write_whole
+from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.weights import load_weights
+from scripts.brats import Item
+from scripts.data.datalist import Cohort
+from scripts.label_app.confidence import review_figures, score
+from scripts.training.progress import dice_per_region
+
+BUNDLE = Path(__file__).resolve().parents[2]
+SMALL = {"features": 8, "critic_features": 4, "spacing": 3.0, "patch_size": 48, "batch_size": 2}
+# how the 8 are chosen: by what figure of `review_figures`, and whether the largest come first
+CHOICES = {"least confident": ("mean_confidence", 1), "highest entropy": ("mean_entropy", -1)}
+
+
+def main() -> None:
+    """Command line: does it pay to review the cases first that the critic trusts least?
+
+    A small network learns from a few cases and scores the others, as the server does; then it is fine-tuned, as the
+    server does (configs/finetune.yaml), with the few and those that each way of choosing adds. All end on the held-out
+    cases.
+    """
+    report_bundle_errors()
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.tools.active_learning", description="Chosen cases or random?"
+    )
+    parser.add_argument("dataset_dir", help="folder of labelled cases, of any BraTS layout")
+    parser.add_argument("--output_dir", default="output/active_learning", help="for active_learning.csv and weights")
+    parser.add_argument("--reviewed", type=int, default=8, help="cases to begin with, and as many are added (8)")
+    parser.add_argument("--draws", type=int, default=5, help="fine-tunings of each way of choosing (5)")
+    parser.add_argument("--epochs", type=int, default=60, help="of the first training (60)")
+    parser.add_argument("--finetune_epochs", type=int, default=20, help="of each fine-tuning (20)")
+    args = parser.parse_args()
+    output_dir = Path(args.output_dir).resolve()
+    cohort = Cohort(args.dataset_dir, cache_dir=str(output_dir / "cache"))
+    training = [cohort.training[index] for index in np.random.default_rng(0).permutation(len(cohort.training))]
+    begun, pool = training[: args.reviewed], training[args.reviewed :]
+    if len(pool) < args.reviewed:
+        raise BundleError(
+            f"--reviewed {args.reviewed}: {len(training)} cases to train with are too few, twice is needed"
+        )
+    steps = args.epochs * (args.reviewed // 2)
+    places: dict[str, Any] = {"held_out": cohort.held_out, "cache_dir": output_dir / "cache"}
+    late = {"vat_start": steps // 2, "critic_start": steps // 2, "critic_ramp": steps // 4}
+    start = Training(begun, **places, output_dir=output_dir, epochs=args.epochs, **late)
+    rows: list[dict[str, Any]] = [{"choice": "none", "draw": 0, **start.run(), "cases": ""}]
+    print_row(rows[0])
+    figures = start.judge(pool)
+    for choice in ("random", *CHOICES):
+        for draw in range(args.draws):
+            added = choose(choice, pool, figures, count=args.reviewed, draw=draw)
+            tuned: dict[str, Any] = {"overlays": ["finetune.yaml"], "epochs": args.finetune_epochs, "seed": draw}
+            tuning = Training(begun + added, **places, output_dir=output_dir / "tuned", **tuned)
+            tuning.load(output_dir / "models")
+            rows.append({"choice": choice, "draw": draw, **tuning.run(), "cases": " ".join(i["case"] for i in added)})
+            print_row(rows[-1])
+            write_csv(output_dir / "active_learning.csv", rows)
+    for choice in ("random", *CHOICES):
+        dice = [row["mean"] for row in rows if row["choice"] == choice]
+        print(f"{choice:16}  mean Dice {np.mean(dice):.3f}, {min(dice):.3f} to {max(dice):.3f}")
+    print(f"{output_dir / 'active_learning.csv'}. Not for diagnosis.")
+
+
+class Training:
+    """A training by train.yaml and overlays, on given cases, validated once at its end.
+
+    Args:
+        items: to train with.
+        held_out: to validate with.
+        overlays: names of configs laid over train.yaml.
+        output_dir: of the run; weights go to `models` in it.
+        cache_dir: of the preprocessed cases.
+        knobs: set besides `SMALL`.
+    """
+
+    def __init__(
+        self,
+        items: list[Item],
+        held_out: list[Item],
+        *,
+        overlays: Sequence[str] = (),
+        output_dir: Path,
+        cache_dir: Path,
+        **knobs: Any,
+    ) -> None:
+        places = {"ckpt_dir": output_dir / "models", "output_dir": output_dir, "cache_dir": cache_dir}
+        self.workflow = ConfigWorkflow(
+            config_file=[str(BUNDLE / "configs" / name) for name in ("train.yaml", *overlays)],
+            meta_file=str(BUNDLE / "configs" / "metadata.json"),
+            logging_file=False,
+            workflow_type="train",
+            **SMALL | knobs | {name: str(place) for name, place in places.items()},
+            **{"train#dataset#data": items, "validate#dataset#data": held_out, "val_interval": knobs["epochs"]},
+        )
+        self.workflow.initialize()
+        self.get = self.workflow.parser.get_parsed_content
+
+    def load(self, folder: Path) -> None:
+        """Begins with the weights of another run."""
+        for file, network in (("model.pt", "network"), ("critic.pt", "critic")):
+            load_weights(self.get(network), str(folder / file))
+
+    def run(self) -> dict[str, float]:
+        """Trains, and gives the Dice of each region and their mean on the held-out cases."""
+        self.get("train#run_state").attach(self.get("train#trainer"))
+        self.get("train#trainer").run()
+        return dice_per_region(self.get("validate#evaluator"))
+
+    @torch.no_grad()
+    def judge(self, items: list[Item]) -> dict[str, dict[str, Any]]:
+        """Gives the figures by which the server ranks cases (`review_figures`), by case."""
+        network, critic = self.get("network").eval(), self.get("critic").eval()
+        device, preprocess = self.get("device"), self.get("validate#preprocessing")
+        figures = {}
+        for item in items:
+            logits = network(torch.as_tensor(preprocess(item)["image"])[None].to(device))
+            probabilities, confidence = logits.sigmoid()[0], critic(logits.sigmoid())[0].sigmoid()
+            core, whole, enhancing = (probabilities > 0.5).cpu().numpy()
+            labels = np.select([enhancing, core, whole], [4, 1, 2])
+            arrays = (probabilities.cpu().numpy(), confidence.cpu().numpy())
+            figures[item["case"]] = review_figures(labels, *arrays, spacing=[SMALL["spacing"]] * 3)
+        return figures
+
+
+def choose(choice: str, pool: list[Item], figures: dict[str, Any], *, count: int, draw: int) -> list[Item]:
+    """Chooses cases of the pool at random, or by their score; those in which nothing was found come last."""
+    if choice == "random":
+        return [pool[index] for index in np.random.default_rng(draw).permutation(len(pool))[:count]]
+    figure, sign = CHOICES[choice]
+    scores = {case: score(found, figure) for case, found in figures.items()}
+    return sorted(pool, key=lambda item: np.inf if (s := scores[item["case"]]) is None else sign * s)[:count]
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """Shows one training's Dice."""
+    print("{choice:16} {draw}  TC {TC:.3f}  WT {WT:.3f}  ET {ET:.3f}  mean {mean:.3f}".format(**row), flush=True)
+
+
+def write_csv(place: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes the rows so far."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(place, text.getvalue().encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from scripts.base.atomic_files import write_whole
+from scripts.base.errors import BundleError, report_bundle_errors
+
+BUNDLE = Path(__file__).resolve().parents[2]
+NAME = "brats_mri_reciprocal_segmentation"
+# what a user of the bundle needs; tests and caches are the developers'
+CONTENTS = (
+    *("LICENSE", "README.md", "metadata.json", "requirements*.txt", "large_files.yml"),
+    *("configs/*", "docs/*", "models/model.pt", "models/critic.pt", "scripts/**/*"),
+)
+# folders that Python, and MONAI Label in its app, make; a log tells of patients
+LEFT_BY_RUNS = {"__pycache__", "bin", "lib", "logs", "model"}
+# of the model zoo: what must be there, and how large a file may be
+NECESSARY = ("LICENSE", "configs/metadata.json", "configs/inference.yaml", "docs/README.md", "models/model.pt")
+MAX_BYTES = 25 * 1000**2
+MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file, so that the same contents make the same archive
+
+
+def main() -> None:
+    """Command line: builds and checks the bundle's archive, and writes its SHA-256 beside it."""
+    report_bundle_errors()
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.tools.release", description="Builds the Model Zoo's archive."
+    )
+    parser.add_argument("--output_dir", default="output/release", help="folder of the archive (output/release)")
+    output_dir = Path(parser.parse_args().output_dir)
+    files = collect(BUNDLE)
+    check(files)
+    content = pack(files)
+    place = output_dir / f"{NAME}_v{json.loads(files['configs/metadata.json'])['version']}.zip"
+    digest = hashlib.sha256(content).hexdigest()
+    write_whole(place, content)
+    write_whole(place.with_name(f"{place.name}.sha256"), f"{digest}  {place.name}\n".encode())
+    print(f"{place}: {len(files)} files, {len(content) / 1e6:.1f} MB, SHA-256 {digest}")
+
+
+def collect(bundle: Path) -> dict[str, bytes]:
+    """Reads what belongs into the archive: contents by path in the bundle, links followed."""
+    places = {place for pattern in CONTENTS for place in bundle.glob(pattern) if place.is_file()}
+    paths = {place.relative_to(bundle): place for place in places}
+    return {path.as_posix(): paths[path].read_bytes() for path in sorted(paths) if not LEFT_BY_RUNS & {*path.parts}}
+
+
+def check(files: Mapping[str, bytes]) -> None:
+    """Checks contents by the Model Zoo's rules.
+
+    Raises:
+        BundleError: naming the first file that is missing, too large or not the one of large_files.yml, a version that
+            the changelog lacks, or a package whose version in metadata.json is not that of requirements.txt.
+    """
+    if missing := [path for path in NECESSARY if path not in files]:
+        raise BundleError(f"{missing[0]}: missing; the Model Zoo needs it")
+    if large := [path for path, content in files.items() if len(content) > MAX_BYTES]:
+        size = len(files[large[0]]) / 1e6
+        raise BundleError(
+            f"{large[0]}: {size:.1f} MB, at most 25 may be; host it elsewhere and list it in large_files.yml"
+        )
+    for entry in yaml.safe_load(files.get("large_files.yml", b"large_files: []"))["large_files"]:
+        path, algorithm = entry["path"], entry.get("hash_type", "")
+        if path in files and algorithm and hashlib.new(algorithm, files[path]).hexdigest() != entry["hash_val"]:
+            raise BundleError(
+                f"large_files.yml: {path} has another {algorithm} than it says; upload it anew, or mend it"
+            )
+    metadata = json.loads(files["configs/metadata.json"])
+    if metadata["version"] not in metadata["changelog"]:
+        raise BundleError(f"configs/metadata.json: version {metadata['version']} is not in its changelog; add a line")
+    pins = dict(line.split("==") for line in files["requirements.txt"].decode().split())
+    pins["pytorch"] = pins["torch"]
+    named = {name: metadata[f"{name}_version"] for name in ("monai", "pytorch", "numpy")}
+    for package, version in (named | metadata["required_packages_version"]).items():
+        if pins.get(package) != version:
+            found = f"{package} {version}, in requirements.txt {pins.get(package)}"
+            raise BundleError(f"configs/metadata.json: {found}; make them agree")
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Packs contents into a ZIP archive below one folder of the bundle's name, byte for byte the same each time."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
+        for path, content in files.items():
+            entry = zipfile.ZipInfo(f"{NAME}/{path}", MOMENT)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            file.writestr(entry, content)
+    return archive.getvalue()
+
+
+if __name__ == "__main__":
+    main()

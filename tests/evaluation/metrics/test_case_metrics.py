@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.data import MetaTensor
+
+from scripts.base.errors import BundleError
+from scripts.brats import REGIONS
+from scripts.evaluation.metrics.case_metrics import case_figures, figures_of
+from scripts.evaluation.metrics.scoring_rules import RULES
+from tests.masks import (
+    STRIDES,
+    WORST,
+    blobs,
+    brute_distances,
+    brute_hd95,
+    needs_real_cases,
+    real_pairs,
+    spacings,
+)
+
+Spacing = tuple[float, float, float]
+EMPTY = np.zeros((3, 4, 4, 4), dtype=bool)
+CHANCES = np.full(EMPTY.shape, 0.5)
+
+
+@settings(deadline=None)
+@given(
+    prediction=blobs(),
+    truth=blobs(),
+    spacing=spacings,
+    convention=st.sampled_from(["brats2021", "brats2023"]),
+    dtype=st.sampled_from([torch.bool, torch.uint8, torch.float32, torch.bfloat16]),
+)
+def test_figures_of_blobs_equal_brute_force(
+    prediction: np.ndarray, truth: np.ndarray, spacing: Spacing, convention: str, dtype: torch.dtype
+) -> None:
+    pair = (torch.from_numpy(mask).to(dtype) for mask in (prediction, truth))
+    check(case_figures(*pair, spacing=spacing, convention=convention), prediction, truth, spacing, convention)
+
+
+@needs_real_cases
+@pytest.mark.parametrize("spacing", [STRIDES, (1.0, 1.0, 1.0)])
+def test_figures_of_real_tumours_equal_brute_force(spacing: Spacing) -> None:
+    pairs = list(real_pairs())
+    assert len(pairs) >= 60
+    for prediction, truth in pairs:
+        check(case_figures(prediction, truth, spacing=spacing), prediction, truth, spacing, "brats2021")
+
+
+def check(
+    found: dict[str, list[float]], prediction: np.ndarray, truth: np.ndarray, spacing: Spacing, convention: str
+) -> None:
+    for region, (p, t) in enumerate(zip(prediction, truth)):
+        for figure, (value, tolerance) in brute_figures(p, t, spacing, WORST[convention]).items():
+            assert found[figure][region] == pytest.approx(value, abs=tolerance, rel=0), (figure, REGIONS[region])
+
+
+def brute_figures(p: np.ndarray, t: np.ndarray, spacing: Spacing, worst: float) -> dict[str, tuple[float, float]]:
+    """Each figure with what it may differ by."""
+    tp, fp, fn, tn = (p & t).sum(), (p & ~t).sum(), (~p & t).sum(), (~p & ~t).sum()
+    both, either = p.any() and t.any(), p.any() or t.any()
+    hd95, surface_dice = (worst, 0.0) if either else (0.0, 1.0)
+    if both:
+        hd95 = brute_hd95(p, t, spacing)
+        surface_dice = np.concatenate([d <= 1 + 1e-6 for d in brute_distances(p, t, spacing)]).mean()
+    return {
+        "dice": (2 * tp / (2 * tp + fp + fn) if either else 1, 1e-9),
+        "hd95": (hd95, 1e-6),
+        "sensitivity": (tp / (tp + fn) if t.any() else 1 - p.any(), 1e-9),
+        "specificity": (tn / (tn + fp) if (~t).any() else 1, 1e-9),
+        "surface_dice": (surface_dice, 1e-9),
+        "volume_ml": (p.sum() * spacing[0] * spacing[1] * spacing[2] / 1000, 1e-9),
+        "true_volume_ml": (t.sum() * spacing[0] * spacing[1] * spacing[2] / 1000, 1e-9),
+    }
+
+
+def test_figures_are_those_asked_for_in_the_order_of_tables() -> None:
+    found = case_figures(EMPTY, EMPTY, spacing=(1, 1, 1), figures=["specificity", "dice"])
+    assert list(found.items()) == [("dice", [1, 1, 1]), ("specificity", [1, 1, 1])]
+    assert figures_of("brats2023", "lesion_dice") == ("lesion_dice",)
+    for convention in RULES:
+        found = case_figures(EMPTY, EMPTY, spacing=(1, 1, 1), convention=convention)
+        assert tuple(found) == figures_of(convention) == RULES[convention].figures
+
+
+@pytest.mark.parametrize("convention", RULES)
+def test_without_truth_only_what_needs_none_is_a_number(convention: str) -> None:
+    found = case_figures(~EMPTY, None, spacing=(5, 5, 5), convention=convention, probabilities=CHANCES)
+    numbers = {name: values for name, values in found.items() if not np.isnan(values).any()}
+    assert numbers == {"volume_ml": [8, 8, 8], "lesions": [1, 1, 1]}
+    assert all(np.isnan(values).all() for name, values in found.items() if name not in numbers)
+
+
+def test_probabilities_belong_to_their_region() -> None:
+    truth = EMPTY.copy()
+    truth[1] = True
+    probabilities = np.stack([np.full((4, 4, 4), p) for p in (0.1, 0.3, 0.6)])
+    found = case_figures(~EMPTY, truth, spacing=(1, 1, 1), probabilities=probabilities)["calibration_error"]
+    assert found == pytest.approx([0.1, 0.7, 0.6])
+    for dtype in (torch.float16, torch.bfloat16):
+        rounded = MetaTensor(torch.from_numpy(probabilities)).to(dtype).requires_grad_()
+        given = case_figures(~EMPTY, truth, spacing=(1, 1, 1), probabilities=rounded)["calibration_error"]
+        assert given == pytest.approx(found, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "truth", "probabilities", "message"),
+    [
+        (EMPTY, EMPTY[..., 1:], None, r"truth: found shape \(3, 4, 4, 3\) beside a prediction of \(3, 4, 4, 4\)"),
+        (EMPTY, EMPTY[:1], None, r"truth: found a case of shape \(1, 4, 4, 4\)"),
+        (EMPTY[0], EMPTY, None, r"prediction: found a case of shape \(4, 4, 4\); give TC, WT, ET"),
+        (EMPTY + 0.5, EMPTY, None, "prediction: found values other than 0 and 1; threshold"),
+        (EMPTY, EMPTY + math.nan, None, "truth: found values other than 0 and 1"),
+        (EMPTY, EMPTY + 2, None, "truth: found values other than 0 and 1"),
+        (None, EMPTY, None, "prediction: found a case of None"),
+        (EMPTY, "none", None, "truth: found a case of none"),
+        (EMPTY, EMPTY, CHANCES[..., 1:], r"probabilities: found shape \(3, 4, 4, 3\) beside"),
+        (EMPTY, EMPTY, np.where(np.indices(EMPTY.shape)[0] == 1, math.nan, 0.5), "probabilities: found NaN; look"),
+        (EMPTY, None, CHANCES * math.nan, "probabilities: found NaN; look"),
+        (EMPTY, EMPTY, CHANCES * 10, "probabilities: found values from 5 to 5; apply the sigmoid"),
+        (EMPTY, EMPTY, -CHANCES, r"probabilities: found values from -0\.5 to -0\.5; apply the sigmoid"),
+    ],
+)
+def test_what_is_no_case_is_refused(prediction: Any, truth: Any, probabilities: Any, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        case_figures(prediction, truth, spacing=(1, 1, 1), probabilities=probabilities)
+
+
+@pytest.mark.parametrize(
+    ("convention", "figures", "message"),
+    [
+        ("brats2022", None, "convention: found 'brats2022'; give one of brats2021, brats2023, monai"),
+        ("brats2021", ["dice", "Dice"], r"figures: found \['dice', 'Dice'\]; give some of dice, hd95"),
+        ("brats2021", "lesion_dice", "figures: found 'lesion_dice'.*all those of brats2021"),
+        ("brats2021", [], r"figures: found \[\]; give some"),
+    ],
+)
+def test_unknown_conventions_and_figures_are_refused(convention: str, figures: Any, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        case_figures(EMPTY, EMPTY, spacing=(1, 1, 1), convention=convention, figures=figures)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from monai.metrics import ConfusionMatrixMetric, DiceMetric, HausdorffDistanceMetric, Metric, SurfaceDiceMetric
+
+from scripts.evaluation.metrics.scoring_rules import CONVENTIONS, RULES, Brats2021
+from tests.masks import needs_real_cases, real_pairs
+
+NAN = math.nan
+FIGURES = ("dice", "hd95", "sensitivity", "specificity", "surface_dice", "lesion_dice", "lesion_hd95")
+# of a volume of 1000 voxels, where a region of 64 voxels is in neither mask, in one, or in both
+TABLE: dict[str, dict[str, tuple[float, ...]]] = {
+    "brats2021": {
+        "neither": (1, 0, 1, 1, 1),
+        "invented": (0, 373.12866, 0, 936 / 1000, 0),
+        "missed": (0, 373.12866, 0, 1, 0),
+        "both": (1, 0, 1, 1, 1),
+    },
+    "brats2023": {
+        "neither": (1, 0, 1, 1, 1, 1, 0),
+        "invented": (0, 374, 0, 936 / 1000, 0, 0, 374),
+        "missed": (0, 374, 0, 1, 0, 0, 374),
+        "both": (1, 0, 1, 1, 1, 1, 0),
+    },
+    "monai": {
+        "neither": (NAN, NAN, NAN, 1, NAN),
+        "invented": (NAN, NAN, NAN, 936 / 1000, 0),
+        "missed": (0, NAN, 0, 1, 0),
+        "both": (1, 0, 1, 1, 1),
+    },
+}
+
+
+def region(
+    convention: str, *, predicted: bool | np.ndarray, true: bool | np.ndarray, probabilities: np.ndarray | None = None
+) -> Brats2021:
+    cube = np.zeros((10, 10, 10), dtype=bool)
+    cube[3:7, 3:7, 3:7] = True
+    return RULES[convention](cube & predicted, cube & true, spacing=(1, 1, 1), probabilities=probabilities)
+
+
+@pytest.mark.parametrize("row", ["neither", "invented", "missed", "both"])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_what_is_missed_or_invented_counts_as_the_convention_says(convention: str, row: str) -> None:
+    found = region(convention, predicted=row in ("invented", "both"), true=row in ("missed", "both"))
+    wanted = TABLE[convention][row]
+    figures = [getattr(found, figure)() for figure in FIGURES[: len(wanted)]]
+    assert figures == pytest.approx(wanted, nan_ok=True, abs=1e-5)
+
+
+def test_a_convention_lists_the_figures_that_it_has_in_the_order_of_tables() -> None:
+    wanted = (
+        *("dice", "hd95", "sensitivity", "specificity", "surface_dice"),
+        *("volume_ml", "true_volume_ml", "lesions", "true_lesions", "calibration_error"),
+    )
+    assert RULES["brats2021"].figures == RULES["monai"].figures == wanted
+    assert RULES["brats2023"].figures == (
+        *wanted,
+        *("lesion_dice", "lesion_hd95", "missed_lesions", "false_lesions"),
+    )
+    for rules in RULES.values():
+        assert rules.headline in rules.figures
+        assert all(callable(getattr(rules, figure)) for figure in rules.figures)
+
+
+def test_a_truth_without_negatives_has_specificity_1() -> None:
+    full = np.ones((2, 2, 2), dtype=bool)
+    assert RULES["brats2021"](~full, full, spacing=(1, 1, 1)).specificity() == 1
+    assert math.isnan(RULES["monai"](~full, full, spacing=(1, 1, 1)).specificity())
+
+
+def test_volumes_are_in_ml_and_lesions_counted() -> None:
+    prediction, truth = np.zeros((2, 10, 10, 10), dtype=bool)
+    prediction[0, 0, :5] = truth[:5, 0, 0] = truth[9, 9, 9] = True
+    found = RULES["brats2021"](prediction, truth, spacing=(2, 10, 5))
+    assert (found.volume_ml(), found.true_volume_ml()) == (0.5, 0.6)
+    assert (found.lesions(), found.true_lesions()) == (1, 2)
+
+
+def test_calibration_needs_probabilities_and_a_region() -> None:
+    probabilities = np.full((10, 10, 10), 0.75)
+    assert math.isnan(region("brats2021", predicted=True, true=True).calibration_error())
+    assert math.isnan(region("brats2021", predicted=False, true=False, probabilities=probabilities).calibration_error())
+    # all voxels lie within 10 mm of the cube; 64 of 1000 are true
+    for predicted, true, wanted in ((True, True, 0.686), (False, True, 0.686), (True, False, 0.75)):
+        found = region("brats2021", predicted=predicted, true=true, probabilities=probabilities)
+        assert found.calibration_error() == pytest.approx(wanted)
+
+
+@needs_real_cases
+@pytest.mark.parametrize(
+    ("figure", "metric"),
+    [
+        ("dice", DiceMetric),
+        ("hd95", lambda: HausdorffDistanceMetric(include_background=True, percentile=95)),
+        ("sensitivity", lambda: ConfusionMatrixMetric(metric_name="sensitivity", compute_sample=True)),
+        ("specificity", lambda: ConfusionMatrixMetric(metric_name="specificity", compute_sample=True)),
+        ("surface_dice", lambda: SurfaceDiceMetric([1.0] * 3, include_background=True)),
+    ],
+)
+def test_monai_is_what_monai_gives_for_the_whole_volume(figure: str, metric: Callable[[], Metric]) -> None:
+    spacing = (1.1, 0.9, 0.7)
+    keywords = {"spacing": spacing} if figure in ("hd95", "surface_dice") else {}
+    found, wanted = [], []
+    for prediction, truth in list(real_pairs())[:27]:
+        found.append([getattr(RULES["monai"](p, t, spacing=spacing), figure)() for p, t in zip(prediction, truth)])
+        pair = (torch.from_numpy(mask.copy()).float()[None] for mask in (prediction, truth))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            values = metric()(*pair, **keywords)
+        if isinstance(metric(), ConfusionMatrixMetric):
+            tp, fp, tn, fn = values.double().unbind(-1)
+            values = tp / (tp + fn) if figure == "sensitivity" else tn / (tn + fp)
+        wanted.append(values[0].tolist())
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert figure == "specificity" or np.isnan(found).any()

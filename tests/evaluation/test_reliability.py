@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ignite.engine import Engine
+from monai.data import MetaTensor
+from monai.engines import Evaluator
+
+from scripts.brats import REGIONS
+from scripts.evaluation.reliability import RefereeHandler, distance_within, judge_case, summarise
+from scripts.evaluation.report.reliability_section import referee_section
+
+SHAPE = (14, 12, 10)
+SPACING = (1.0, 2.0, 3.0)
+
+
+def make_case(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> dict[str, np.ndarray]:
+    """A box that is found a voxel too far, with noisy judges; TC, WT and ET are alike but for the noise."""
+    rng = np.random.default_rng(seed)
+    truth, prediction = np.zeros((2, 3, *shape), bool)
+    truth[:, 4:9, 4:9, 3:7] = True
+    prediction[:, 5:10, 4:9, 3:7] = True
+    probabilities = np.where(prediction, 0.8, 0.2) + 0.19 * rng.uniform(-1, 1, (3, *shape))
+    confidence = np.where(prediction == truth, 0.6, 0.4) + 0.3 * rng.uniform(-1, 1, (3, *shape))
+    return {
+        "prediction": prediction,
+        "truth": truth,
+        "probabilities": probabilities.astype(np.float32),
+        # rounded, so that there are ties, which ranks must share
+        "confidence": confidence.astype(np.float32).round(2),
+    }
+
+
+def brute_force_distance(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    places = np.argwhere(np.ones(mask.shape)) * spacing
+    targets = np.argwhere(mask) * spacing
+    distances = np.linalg.norm(places[:, None] - targets[None], axis=-1)
+    return distances.min(axis=1).reshape(mask.shape)
+
+
+def pair_count(wrong: np.ndarray, doubt: np.ndarray) -> float:
+    """How often a wrong voxel is doubted more than a right one, ties half."""
+    pairs = doubt[wrong][:, None] - doubt[~wrong][None]
+    return float(((pairs > 0) + 0.5 * (pairs == 0)).mean())
+
+
+def naive_average_precision(wrong: np.ndarray, doubt: np.ndarray) -> float:
+    """Precision at every threshold, weighed by the recall that it gains."""
+    total, recall = 0.0, 0.0
+    for threshold in sorted(set(doubt.tolist()), reverse=True):
+        flagged = doubt >= threshold
+        gained = (flagged & wrong).sum() / wrong.sum()
+        total += (gained - recall) * (flagged & wrong).sum() / flagged.sum()
+        recall = gained
+    return total
+
+
+def surface(mask: np.ndarray) -> np.ndarray:
+    inner = mask.copy()
+    padded = np.pad(mask, 1)
+    for axis, step in itertools.product(range(3), (-1, 1)):
+        inner &= np.roll(padded, step, axis)[1:-1, 1:-1, 1:-1]
+    return mask & ~inner
+
+
+def test_areas_are_those_of_a_pair_count_in_zones_of_brute_force() -> None:
+    case = make_case()
+    rows = judge_case(**case, spacing=SPACING)
+    for i, row in enumerate(rows):
+        p, t, q, c = (case[name][i] for name in ("prediction", "truth", "probabilities", "confidence"))
+        q = q.astype(np.float64)
+        entropy = (-q * np.log(q) - (1 - q) * np.log(1 - q)).astype(np.float32)
+        zones = {
+            "boundary": brute_force_distance(surface(p), SPACING) <= 3,
+            "neighbourhood": brute_force_distance(p | t, SPACING) <= 10,
+        }
+        for zone, inside in zones.items():
+            wrong = (p != t)[inside]
+            assert row[f"{zone}_voxels"] == inside.sum()
+            assert row[f"{zone}_wrong_share"] == pytest.approx(wrong.mean())
+            for judge, doubt in (("critic", 1 - c), ("entropy", entropy)):
+                found = [row[f"{zone}_{figure}_{judge}"] for figure in ("auroc", "average_precision")]
+                expected = [pair_count(wrong, doubt[inside]), naive_average_precision(wrong, doubt[inside])]
+                assert found == pytest.approx(expected, abs=1e-6)
+        around = brute_force_distance(p, SPACING) <= 10
+        assert row["mean_confidence"] == pytest.approx(c[around].mean(), abs=1e-6)
+        assert row["mean_entropy"] == pytest.approx(entropy[around].mean(), abs=1e-5)
+        assert row["dice"] == pytest.approx(2 * (p & t).sum() / (p.sum() + t.sum()))
+
+
+def test_what_is_far_away_does_not_count() -> None:
+    shape = (60, 12, 10)
+    case = make_case(shape=shape)
+    before = judge_case(**case, spacing=SPACING)
+    for name in ("probabilities", "confidence"):
+        case[name][:, 25:] = 0.5
+    assert judge_case(**case, spacing=SPACING) == before
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    share=st.floats(0.002, 0.3),
+    spacing=st.tuples(*[st.sampled_from([0.7, 1.0, 2.5])] * 3),
+    reach=st.sampled_from([1.0, 3.0, 6.0]),
+)
+def test_distances_are_exact_within_their_reach(
+    seed: int, share: float, spacing: tuple[float, float, float], reach: float
+) -> None:
+    mask = np.random.default_rng(seed).random((9, 8, 7)) < share
+    mask[0, 0, 0] = True
+    exact = brute_force_distance(mask, spacing)
+    np.testing.assert_allclose(
+        distance_within(mask, spacing, reach=reach), np.where(exact <= reach, exact, np.inf), rtol=1e-6
+    )
+
+
+def test_a_perfect_judge_and_a_perfect_segmentation() -> None:
+    case = make_case()
+    case["confidence"] = (case["prediction"] == case["truth"]).astype(np.float32)
+    row = judge_case(**case, spacing=SPACING)[0]
+    assert row["boundary_auroc_critic"] == row["neighbourhood_average_precision_critic"] == 1
+    case["prediction"] = case["truth"]
+    row = judge_case(**case, spacing=SPACING)[0]
+    assert math.isnan(row["boundary_auroc_critic"])
+    assert math.isnan(row["neighbourhood_average_precision_entropy"])
+    assert row["neighbourhood_wrong_share"] == 0
+
+
+def test_absent_and_missed_regions() -> None:
+    case = make_case()
+    case["prediction"][0] = case["truth"][0] = False
+    case["prediction"][2] = False
+    absent, _, missed = judge_case(**case, spacing=SPACING)
+    assert absent["dice"] == 1
+    assert all(math.isnan(v) for k, v in absent.items() if "auroc" in k or k.startswith("mean"))
+    assert missed["dice"] == 0
+    assert missed["boundary_voxels"] == 0
+    assert math.isnan(missed["boundary_auroc_critic"])
+    assert math.isnan(missed["mean_confidence"])
+    assert missed["neighbourhood_auroc_critic"] > 0.5
+
+
+def make_rows(
+    critic: float, entropy: float, *, confidence: tuple[float, ...] = (0.9, 0.2, 0.4)
+) -> list[dict[str, Any]]:
+    figures = {"wrong_share": 0.1, "voxels": 10}
+    figures |= {
+        f"{f}_{j}": v for f in ("auroc", "average_precision") for j, v in (("critic", critic), ("entropy", entropy))
+    }
+    zones = {f"{zone}_{name}": value for zone in ("boundary", "neighbourhood") for name, value in figures.items()}
+    return [
+        {"case": str(i), "region": region, "dice": dice, "mean_confidence": c, "mean_entropy": -dice, **zones}
+        for i, (dice, c) in enumerate(zip((0.9, 0.1, 0.5), confidence))
+        for region in REGIONS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("critic", "entropy", "words"),
+    [(0.7, 0.8, "worse than"), (0.8, 0.7, "better than"), (0.7, 0.7, "as well as")],
+)
+def test_the_verdict_says_who_wins(critic: float, entropy: float, words: str) -> None:
+    verdict = summarise(make_rows(critic, entropy))["verdict"]
+    assert f"the critic finds wrong voxels {words} the entropy: AUROC {critic:.3f} against {entropy:.3f}" in verdict[0]
+    assert "N = 9" in verdict[0]
+
+
+def test_correlations_are_of_ranks_and_have_the_right_sign() -> None:
+    found = summarise(make_rows(0.7, 0.8, confidence=(0.4, 0.2, 0.9)))["correlation"]["WT"]
+    # of the ranks 3, 1, 2 and 2, 1, 3: 1 - 6 * 2 / (3 * 8)
+    assert found["critic"] == pytest.approx(0.5)
+    assert found["entropy"] == pytest.approx(1)
+    assert found["n"] == 3
+    few = summarise(make_rows(0.7, 0.8)[:6])["correlation"]["WT"]
+    assert few == {"n": 2, "critic": None, "entropy": None}
+
+
+def test_means_leave_out_and_count_what_cannot_be_judged() -> None:
+    rows = make_rows(0.6, 0.8)
+    for row in rows[::3]:
+        row["boundary_auroc_critic"] = math.nan
+    rows[1]["boundary_auroc_critic"] = 0.9
+    zones = summarise(rows)["zones"]["boundary"]
+    assert zones["TC"] == {"n": 0} | {name: None for name in zones["TC"] if name != "n"}
+    assert zones["WT"]["auroc_critic"] == pytest.approx(0.7)
+    assert zones["all"]["n"] == 6
+
+
+def run_handler(folder: Path, *, without: str | None = None) -> None:
+    """Evaluates three cases, one after the other, with 2 mm voxels."""
+
+    def step(engine: Engine, batch: list[dict[str, Any]]) -> list[dict[str, torch.Tensor]]:
+        case = make_case(batch[0]["seed"])
+        names = {"prediction": "regions"}
+        affine = torch.diag(torch.tensor([2.0, 2, 2, 1]))
+        output = {names.get(n, n): MetaTensor(torch.as_tensor(v).float(), affine=affine) for n, v in case.items()}
+        output["label"] = output.pop("truth")
+        return [{name: volume for name, volume in output.items() if name != without}]
+
+    engine = Engine(step)
+    RefereeHandler(folder).attach(cast(Evaluator, engine))
+    engine.run([[{"case": f"case_{seed}", "seed": seed}] for seed in range(3)])
+
+
+def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_handler(tmp_path)
+    with open(tmp_path / "referee.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["region"]) for row in rows] == [(f"case_{i}", r) for i in range(3) for r in REGIONS]
+    # the spacing is that of the truth
+    expected = judge_case(**make_case(2), spacing=(2.0, 2, 2))[1]
+    assert int(rows[7]["boundary_voxels"]) == expected["boundary_voxels"]
+    assert float(rows[7]["neighbourhood_auroc_entropy"]) == pytest.approx(
+        expected["neighbourhood_auroc_entropy"], rel=1e-5
+    )
+    summary = json.loads((tmp_path / "referee.json").read_text(), parse_constant=pytest.fail)
+    assert summary["cases"] == 3
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in summary["verdict"])
+    assert "Not for diagnosis." in printed
+    section = referee_section(tmp_path)
+    assert section is not None
+    assert "Not for diagnosis." in section.html
+    assert section.html.count("<tr>") == 3 + 8 + 3
+    assert "the critic finds wrong voxels" in section.html
+
+
+@pytest.mark.parametrize("without", ["confidence", "label"])
+def test_without_confidence_or_truth_it_says_that_it_is_left_out(
+    without: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "referee.json").write_text("{}")  # of a former run
+    run_handler(tmp_path, without=without)
+    assert "left out" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    assert referee_section(tmp_path) is None

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Hashable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from scripts.base.errors import BundleError
+from scripts.inference.writing import SaveVolumed
+
+
+def make_data(value: float = 1.0) -> dict[Hashable, MetaTensor]:
+    affine = torch.diag(torch.tensor([-2.0, -2, 3, 1], dtype=torch.float64))
+    return {"pred": MetaTensor(torch.full((1, 4, 5, 6), value), affine, meta={"filename_or_obj": "/data/case.nii.gz"})}
+
+
+def test_a_volume_is_written_in_its_geometry_under_the_cases_name(tmp_path: Path) -> None:
+    SaveVolumed("pred", tmp_path / "out", "seg", torch.uint8)(make_data(2))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["case_seg.nii.gz"]
+    image = nib.Nifti1Image.from_filename(tmp_path / "out" / "case_seg.nii.gz")
+    assert image.get_data_dtype() == np.uint8
+    assert np.array_equal(np.asarray(image.dataobj), np.full((4, 5, 6), 2))
+    assert np.array_equal(image.affine, np.diag([-2, -2, 3, 1]))
+
+
+def test_an_earlier_result_stays_where_the_new_one_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = SaveVolumed("pred", tmp_path, "seg")
+    save(make_data())
+    before = (tmp_path / "case_seg.nii.gz").read_bytes()
+
+    def fill_up(image: nib.Nifti1Image, path: str) -> None:
+        Path(path).write_bytes(b"half of a volume")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(nib, "save", fill_up)
+    with pytest.raises(BundleError, match="No space left on device") as caught:
+        save(make_data(2))
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["case_seg.nii.gz"]
+    assert (tmp_path / "case_seg.nii.gz").read_bytes() == before

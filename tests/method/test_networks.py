@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from monai.networks.layers import GaussianFilter
+from torch import nn
+
+from scripts.base.errors import BundleError
+from scripts.method.losses import CriticLoss
+from scripts.method.networks import VolumetricCritic, with_prior
+from tests.builders import changed, make_batch, make_critic, make_segmenter, snapshot
+
+
+def leaves(critic: nn.Module) -> list[nn.Module]:
+    return [module for module in critic.modules() if not list(module.children())]
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 16, 16, 16), (2, 3, 5, 7, 9)])
+def test_every_voxel_of_every_region_is_judged(shape: tuple[int, ...]) -> None:
+    assert make_critic()(torch.rand(shape)).shape == shape
+
+
+def test_four_convolutions_norm_and_activation_behind_the_first_three_only() -> None:
+    layers = leaves(VolumetricCritic(channels=(4, 6, 8)))
+    kinds = [type(layer).__name__ for layer in layers]
+    assert kinds == ["Conv3d", "BatchNorm3d", "LeakyReLU"] * 3 + ["Conv3d"]
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv3d)]
+    assert [(c.in_channels, c.out_channels) for c in convolutions] == [(3, 4), (4, 6), (6, 8), (8, 3)]
+    for convolution in convolutions:
+        assert convolution.kernel_size == (3, 3, 3)
+        assert convolution.stride == (1, 1, 1)
+    assert all(layer.negative_slope == 0.2 for layer in layers if isinstance(layer, nn.LeakyReLU))
+
+
+def test_nothing_is_behind_the_last_convolution() -> None:
+    critic = make_critic()
+    mask = torch.rand(2, 3, 6, 6, 6)
+    before = critic(mask)
+    last = leaves(critic)[-1]
+    assert isinstance(last, nn.Conv3d)
+    assert last.bias is not None
+    with torch.no_grad():
+        last.bias += torch.tensor([3.0, -2.0, 50.0])
+    shift = torch.tensor([3.0, -2.0, 50.0])[:, None, None, None]
+    torch.testing.assert_close(critic(mask), before + shift)
+
+
+def test_it_learns_to_tell_masks_from_soft_ones() -> None:
+    critic, loss = make_critic(), CriticLoss()
+    _, mask = make_batch()
+    soft = GaussianFilter(3, 1.0)(mask)
+    optimizer = torch.optim.RMSprop(critic.parameters(), 1e-3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        current = loss(*critic(torch.cat([mask, soft])).chunk(2), mask)
+        current.backward()
+        optimizer.step()
+    assert current.item() < 0.7 * 2 * math.log(2)
+
+
+def test_masks_of_other_regions_and_other_numbers_of_layers_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="channels"):
+        make_critic()(torch.rand(1, 4, 8, 8, 8))
+    with pytest.raises(ValueError, match="three hidden convolutions, got 2"):
+        VolumetricCritic(channels=(4, 8))
+
+
+def test_an_untrained_segmenter_starts_from_the_prior() -> None:
+    image, _ = make_batch()
+    without, segmenter = make_segmenter(), with_prior(make_segmenter(), 0.02)
+    with torch.no_grad():
+        assert segmenter(image).sigmoid().mean().item() == pytest.approx(0.02, rel=0.5)
+        assert without(image).sigmoid().mean().item() > 0.2
+    assert changed(segmenter, snapshot(without)) == {"final_conv.bias"}
+    assert changed(with_prior(make_segmenter(), None), snapshot(without)) == set()
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1])
+def test_a_prior_that_is_no_probability_is_refused(prior: float) -> None:
+    with pytest.raises(BundleError, match=f"prior is {prior}"):
+        with_prior(make_segmenter(), prior)

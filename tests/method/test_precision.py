@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ignite.engine import Events
+from torch import nn
+
+from scripts.method.precision import autocast, critic_scaler, segmenter_scaler
+from tests.builders import make_critic, make_reciprocal_trainer, make_segmenter, make_supervised_trainer
+
+DTYPES = [None, torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_networks_run_in_the_precision_that_is_set(dtype: torch.dtype | None) -> None:
+    network = nn.Conv3d(4, 3, 1)
+    trainer = make_supervised_trainer(network, amp_dtype=dtype)
+    with autocast(trainer):
+        assert torch.is_autocast_enabled("cpu") == (dtype is not None)
+        assert network(torch.rand(1, 4, 4, 4, 4)).dtype == (dtype or torch.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_of_the_reciprocal_trainers_scalers_only_those_of_float16_are_used(dtype: torch.dtype | None) -> None:
+    trainer = make_reciprocal_trainer(make_segmenter(), make_critic(), amp_dtype=dtype)
+    if dtype is not None:
+        # enabled on the CPU too, where the trainer's own would rest
+        trainer.state.g_scaler, trainer.state.d_scaler = torch.amp.GradScaler("cpu"), torch.amp.GradScaler("cpu")
+    segmenters, critics = segmenter_scaler(trainer), critic_scaler(trainer)
+    if dtype == torch.float16:
+        assert segmenters is trainer.state.g_scaler
+        assert critics is trainer.state.d_scaler
+    else:
+        loss = torch.tensor(2.0)
+        assert segmenters.scale(loss) == critics.scale(loss) == loss
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_supervised_trainers_own_scaler_is_used_wherever_it_has_one(dtype: torch.dtype | None) -> None:
+    trainer = make_supervised_trainer(make_segmenter(), amp_dtype=dtype)
+    used = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), lambda: used.append(segmenter_scaler(trainer)))
+    trainer.run()  # which makes the scaler
+    if dtype is None:
+        assert not used[0].is_enabled()
+    else:
+        assert used == [trainer.scaler]

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from scripts.data.phantoms import make_cohort
+from scripts.tools.active_learning import choose
+
+BUNDLE = Path(__file__).parents[2]
+
+
+def judged(confidence: float | None, entropy: float | None) -> dict[str, Any]:
+    return {"mean_confidence": {"TC": None, "WT": confidence}, "mean_entropy": {"TC": None, "WT": entropy}}
+
+
+def test_cases_are_chosen_by_their_score() -> None:
+    figures = {"a": judged(0.9, 0.3), "b": judged(0.2, 0.1), "c": judged(None, None), "d": judged(0.5, 0.4)}
+    pool = [{"case": case} for case in figures]
+
+    def chosen(choice: str, count: int) -> list[str]:
+        return [item["case"] for item in choose(choice, pool, figures, count=count, draw=0)]
+
+    assert chosen("least confident", 4) == ["b", "d", "a", "c"]
+    assert chosen("highest entropy", 2) == ["d", "a"]
+    assert len(set(chosen("random", 3))) == 3
+    assert chosen("random", 3) == chosen("random", 3)
+
+
+def test_the_command_compares_the_ways_of_choosing(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path / "phantoms", cases=6, shape=(48, 48, 40))
+    options = {"reviewed": 2, "draws": 1, "epochs": 2, "finetune_epochs": 1, "output_dir": tmp_path / "out"}
+    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    command = [sys.executable, "-m", "scripts.tools.active_learning", cohort, *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300, env=environment)
+    assert result.returncode == 0, result.stderr
+    rows = list(csv.DictReader((tmp_path / "out" / "active_learning.csv").open()))
+    assert [row["choice"] for row in rows] == ["none", "random", "least confident", "highest entropy"]
+    assert [len(row["cases"].split()) for row in rows] == [0, 2, 2, 2]
+    assert all(0 <= float(row["mean"]) <= 1 for row in rows)
+    command[command.index("--reviewed") + 1] = "3"
+    refused = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300)
+    assert refused.returncode != 0
+    assert "--reviewed 3: 5 cases to train with are too few" in refused.stderr
