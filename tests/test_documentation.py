@@ -13,7 +13,15 @@ import pytest
 BUNDLE = Path(__file__).parents[1]
 TEXTS = sorted(
     path.relative_to(BUNDLE).as_posix()
-    for pattern in ("*.md", "*.txt", "docs/*.md", "docs/*.ipynb", "configs/*.yaml", "scripts/**/*.md", "scripts/**/*.py")
+    for pattern in (
+        "*.md",
+        "*.txt",
+        "docs/*.md",
+        "docs/*.ipynb",
+        "configs/*.yaml",
+        "scripts/**/*.md",
+        "scripts/**/*.py",
+    )
     for path in BUNDLE.glob(pattern)
 )
 FOLDERS = "|".join(("scripts", "configs", "tests", "docs", "models"))
@@ -39,7 +47,9 @@ def resolves(name: str) -> bool:
         return True
     place = BUNDLE.joinpath(*module)
     texts = [file.read_text() for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
-    return any(re.search(rf"^\s*(?:(?:def|class) |\")?{attribute}\b", text, re.MULTILINE) for text in texts)
+    return any(
+        re.search(rf"^\s*(?:(?:def|class) )?{attribute}\b|\"{attribute}\"", text, re.MULTILINE) for text in texts
+    )
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -4,23 +4,17 @@
 Nothing here knows of tumours or of the method.
 """
 
-from scripts.base.allocator import keep_freed_memory
-from scripts.base.atomic_files import make_folder
-from scripts.base.distributed import SameWeightsHandler, join, leave, own_device, share
-from scripts.base.errors import report_bundle_errors
-from scripts.base.settings import check_knobs
-from scripts.base.weights import load_copies, load_weights
+import lazy_loader
 
-__all__ = [
-    "SameWeightsHandler",
-    "check_knobs",
-    "join",
-    "keep_freed_memory",
-    "leave",
-    "load_copies",
-    "load_weights",
-    "make_folder",
-    "own_device",
-    "report_bundle_errors",
-    "share",
-]
+# what configs name, imported when it is first used: a command starts with no more than it needs
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "allocator": ["keep_freed_memory"],
+        "atomic_files": ["make_folder"],
+        "distributed": ["SameWeightsHandler", "join", "leave", "own_device", "share"],
+        "errors": ["report_bundle_errors"],
+        "settings": ["check_knobs"],
+        "weights": ["load_copies", "load_weights"],
+    },
+)

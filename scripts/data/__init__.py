@@ -4,24 +4,17 @@
 Also the DICOM series that scans come in, and the phantoms that stand in for patients.
 """
 
-from scripts.data.augmentation import EachModalityd, RandFieldOfViewd
-from scripts.data.cached_dataset import CachedDataset, CaseDataset
-from scripts.data.datalist import Cohort
-from scripts.data.discovery import hash_item
-from scripts.data.phantoms import make_cohort
-from scripts.data.transforms import BratsLabeld, CriticConfidenced, IsolatedSpacingd, LoadScansd, ScaleBrainIntensityd
+import lazy_loader
 
-__all__ = [
-    "BratsLabeld",
-    "CachedDataset",
-    "CaseDataset",
-    "Cohort",
-    "CriticConfidenced",
-    "EachModalityd",
-    "IsolatedSpacingd",
-    "LoadScansd",
-    "RandFieldOfViewd",
-    "ScaleBrainIntensityd",
-    "hash_item",
-    "make_cohort",
-]
+# what configs name, imported when it is first used: a command starts with no more than it needs
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "augmentation": ["EachModalityd", "RandFieldOfViewd"],
+        "cached_dataset": ["CachedDataset", "CaseDataset"],
+        "datalist": ["Cohort"],
+        "discovery": ["hash_item"],
+        "phantoms": ["make_cohort"],
+        "transforms": ["BratsLabeld", "CriticConfidenced", "IsolatedSpacingd", "LoadScansd", "ScaleBrainIntensityd"],
+    },
+)

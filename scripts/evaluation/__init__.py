@@ -4,24 +4,19 @@
 Each is a handler of a MONAI evaluator, or a program of its own on top of one.
 """
 
-from scripts.evaluation.metrics.brats_metric import BratsMetricHandler, from_output
-from scripts.evaluation.reliability import RefereeHandler
-from scripts.evaluation.report.handler import EvaluationReport
-from scripts.evaluation.report.picture import CasePictureHandler
-from scripts.evaluation.report.reliability_section import referee_section
-from scripts.evaluation.report.training_curves import TrainingCurvesHandler
-from scripts.evaluation.robustness.evaluation import RobustnessEvaluation, load_networks
-from scripts.evaluation.robustness.page import robustness_section
+import lazy_loader
 
-__all__ = [
-    "BratsMetricHandler",
-    "CasePictureHandler",
-    "EvaluationReport",
-    "RefereeHandler",
-    "RobustnessEvaluation",
-    "TrainingCurvesHandler",
-    "from_output",
-    "load_networks",
-    "referee_section",
-    "robustness_section",
-]
+# what configs name, imported when it is first used: a command starts with no more than it needs
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "metrics.brats_metric": ["BratsMetricHandler", "from_output"],
+        "reliability": ["RefereeHandler"],
+        "report.handler": ["EvaluationReport"],
+        "report.picture": ["CasePictureHandler"],
+        "report.reliability_section": ["referee_section"],
+        "report.training_curves": ["TrainingCurvesHandler"],
+        "robustness.evaluation": ["RobustnessEvaluation", "load_networks"],
+        "robustness.page": ["robustness_section"],
+    },
+)

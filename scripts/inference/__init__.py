@@ -4,19 +4,16 @@
 What is written has the geometry of the input.
 """
 
-from scripts.inference.dicom_seg import SaveDicomSegd
-from scripts.inference.exported import load_exported
-from scripts.inference.inferer import AveragingInferer, BrainInferer
-from scripts.inference.postprocessing import NestRegionsd, RegionsToLabelsd, RemoveSmallRegionsd
-from scripts.inference.writing import SaveVolumed
+import lazy_loader
 
-__all__ = [
-    "AveragingInferer",
-    "BrainInferer",
-    "NestRegionsd",
-    "RegionsToLabelsd",
-    "RemoveSmallRegionsd",
-    "SaveDicomSegd",
-    "SaveVolumed",
-    "load_exported",
-]
+# what configs name, imported when it is first used: a command starts with no more than it needs
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "dicom_seg": ["SaveDicomSegd"],
+        "exported": ["load_exported"],
+        "inferer": ["AveragingInferer", "BrainInferer"],
+        "postprocessing": ["NestRegionsd", "RegionsToLabelsd", "RemoveSmallRegionsd"],
+        "writing": ["SaveVolumed"],
+    },
+)

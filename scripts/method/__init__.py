@@ -4,19 +4,16 @@
 Also what travels with the step: schedules, precision, accumulation over batches and processes.
 """
 
-from scripts.method.losses import AdversarialLoss, CriticLoss
-from scripts.method.networks import VolumetricCritic, with_prior
-from scripts.method.reciprocal_step import ReciprocalStep
-from scripts.method.synchronised_norm import synchronised
-from scripts.method.vat import UnlabelledVirtualAdversarialHandler, VirtualAdversarialHandler
+import lazy_loader
 
-__all__ = [
-    "AdversarialLoss",
-    "CriticLoss",
-    "ReciprocalStep",
-    "UnlabelledVirtualAdversarialHandler",
-    "VirtualAdversarialHandler",
-    "VolumetricCritic",
-    "synchronised",
-    "with_prior",
-]
+# what configs name, imported when it is first used: a command starts with no more than it needs
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "losses": ["AdversarialLoss", "CriticLoss"],
+        "networks": ["VolumetricCritic", "with_prior"],
+        "reciprocal_step": ["ReciprocalStep"],
+        "synchronised_norm": ["synchronised"],
+        "vat": ["UnlabelledVirtualAdversarialHandler", "VirtualAdversarialHandler"],
+    },
+)

@@ -4,26 +4,19 @@
 How a stopped run continues is in resume/.
 """
 
-from scripts.training.checkpoints import BestWeightsHandler, RestartBestHandler
-from scripts.training.progress import ProgressHandler, TensorBoardHandler, loss_terms
-from scripts.training.resume.loader import ResumableDataLoader
-from scripts.training.resume.run_state import RunState
-from scripts.training.resume.state_files import StateSaver, find_state
-from scripts.training.resume.stopping import StopHandler
-from scripts.training.seeding import EpochSeedHandler
-from scripts.training.skipped_steps import SkippedStepHandler
+import lazy_loader
 
-__all__ = [
-    "BestWeightsHandler",
-    "EpochSeedHandler",
-    "ProgressHandler",
-    "RestartBestHandler",
-    "ResumableDataLoader",
-    "RunState",
-    "SkippedStepHandler",
-    "StateSaver",
-    "StopHandler",
-    "TensorBoardHandler",
-    "find_state",
-    "loss_terms",
-]
+# what configs name, imported when it is first used: a command starts with no more than it needs
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "checkpoints": ["BestWeightsHandler", "RestartBestHandler"],
+        "progress": ["ProgressHandler", "TensorBoardHandler", "loss_terms"],
+        "resume.loader": ["ResumableDataLoader"],
+        "resume.run_state": ["RunState"],
+        "resume.state_files": ["StateSaver", "find_state"],
+        "resume.stopping": ["StopHandler"],
+        "seeding": ["EpochSeedHandler"],
+        "skipped_steps": ["SkippedStepHandler"],
+    },
+)
