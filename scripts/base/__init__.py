@@ -8,12 +8,12 @@ from scripts.base.allocator import keep_freed_memory
 from scripts.base.atomic_files import make_folder
 from scripts.base.distributed import SameWeightsHandler, join, leave, own_device, share
 from scripts.base.errors import report_bundle_errors
-from scripts.base.settings import check_knobs
+from scripts.base.settings import check_settings
 from scripts.base.weights import load_copies, load_weights
 
 __all__ = [
     "SameWeightsHandler",
-    "check_knobs",
+    "check_settings",
     "join",
     "keep_freed_memory",
     "leave",

@@ -84,7 +84,7 @@ class Training:
         overlays: names of configs laid over train.yaml.
         output_dir: of the run; weights go to `models` in it.
         cache_dir: of the preprocessed cases.
-        knobs: set besides `SMALL`.
+        settings: set besides `SMALL`.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Training:
         overlays: Sequence[str] = (),
         output_dir: Path,
         cache_dir: Path,
-        **knobs: Any,
+        **settings: Any,
     ) -> None:
         places = {"ckpt_dir": output_dir / "models", "output_dir": output_dir, "cache_dir": cache_dir}
         self.workflow = ConfigWorkflow(
@@ -103,8 +103,8 @@ class Training:
             meta_file=str(BUNDLE / "configs" / "metadata.json"),
             logging_file=False,
             workflow_type="train",
-            **SMALL | knobs | {name: str(place) for name, place in places.items()},
-            **{"train#dataset#data": items, "validate#dataset#data": held_out, "val_interval": knobs["epochs"]},
+            **SMALL | settings | {name: str(place) for name, place in places.items()},
+            **{"train#dataset#data": items, "validate#dataset#data": held_out, "val_interval": settings["epochs"]},
         )
         self.workflow.initialize()
         self.get = self.workflow.parser.get_parsed_content

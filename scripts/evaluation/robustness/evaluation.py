@@ -159,7 +159,7 @@ def load_networks(
         paths = [paths]
     named = dict(paths) if isinstance(paths, Mapping) else {str(path): path for path in paths}
     if not named:
-        raise BundleError("checkpoints: found none; name at least one model.pt, or leave the knob at null.")
+        raise BundleError("checkpoints: found none; name at least one model.pt, or leave the setting at null.")
     copies = load_copies(network, [str(path) for path in named.values()])
     return {str(name): one.requires_grad_(False) for name, one in zip(named, copies)}
 
