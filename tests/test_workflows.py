@@ -184,13 +184,13 @@ def test_evaluating_writes_every_figure_of_the_held_out_cases(places: dict[str, 
     for words in ("Not for diagnosis", "report.html", "the critic finds wrong voxels"):
         assert words in result.stdout
     page = (output_dir / "report.html").read_text()
-    for words in ("Critic as referee", f'"case": "{held_out[0]}"', "BraTS 2021"):
+    for words in ("Reliability of the critic", f'"case": "{held_out[0]}"', "BraTS 2021"):
         assert words in page
     assert {path.name for path in output_dir.glob("*.*")} > {
         "summary.json",
         "summary.md",
         "boxplots.png",
-        "referee.csv",
+        "reliability.csv",
     }
 
 

@@ -160,9 +160,9 @@ def test_evaluating_by_two_processes_writes_what_one_does(
     parser.get_parsed_content("evaluator").run()
     result = run_bundle_twice("evaluating", *EVALUATE, "multi_gpu_evaluate", output_dir=tmp_path / "two", **settings)
     assert result.returncode == 0, result.stderr
-    for name in ("per_case.csv", "referee.csv", "summary.json", "summary.md"):
+    for name in ("per_case.csv", "reliability.csv", "summary.json", "summary.md"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
-    assert result.stdout.count("Not for diagnosis") == 2  # of the table and of the critic as referee
+    assert result.stdout.count("Not for diagnosis") == 2  # of the table and of the critic's reliability
     assert (tmp_path / "two" / "report.html").is_file()
     assert len(list((tmp_path / "two").glob("*_seg.nii.gz"))) == 3
 

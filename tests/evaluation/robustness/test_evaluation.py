@@ -101,7 +101,7 @@ def test_every_checkpoint_is_shown_the_same_images_and_attacked_in_its_own_way(f
     assert clean >= blunt > sharp
 
 
-def test_the_summary_is_strict_json_of_the_same_figures(folder: Path) -> None:
+def test_the_summary_is_strict_json_of_the_same_numbers(folder: Path) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
