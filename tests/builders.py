@@ -167,7 +167,7 @@ def make_evaluator(
         val_data_loader=DataLoader(Dataset(cases or make_cases()), batch_size=1),
         network=segmenter,
         postprocessing=Compose(regions),
-        key_val_metric={"mean_dice": BratsMetricHandler(figures=["dice"])},
+        key_val_metric={"mean_dice": BratsMetricHandler(metrics=["dice"])},
         val_handlers=handlers or [],
     )
 

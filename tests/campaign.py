@@ -52,9 +52,9 @@ class Run:
     peak_gb: float  # of this command, or of a larger one before
 
 
-def run(run_id: str, config: str, *, unprivileged: bool = False, knobs: Mapping[str, object]) -> Run:
+def run(run_id: str, config: str, *, unprivileged: bool = False, settings: Mapping[str, object]) -> Run:
     """Runs one of the bundle's commands; unprivileged, without root's right to read and write everything."""
-    options = [text for name, value in knobs.items() for text in (f"--{name}", str(value))]
+    options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", config, *options]
     ended = subprocess.run(
         command,
@@ -102,7 +102,7 @@ def infer(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
         "ckpt_dir": weights,
         "cache_dir": folder / "cache",
     }
-    ended = run("inferring", INFERENCE, knobs=SMALL | places)
+    ended = run("inferring", INFERENCE, settings=SMALL | places)
     refused = _refusals(ended.stderr.partition("error: cases left out: ")[2], "  ")
     expected = output / f"{SOUND.case}_seg.nii.gz"
     if not expected.is_file():
@@ -123,7 +123,7 @@ def infer(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
 def train(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
     """Trains with all cases by one command that leaves the faulty ones out."""
     dataset = write_cases(folder / "cases", faults) if not (folder / "cases").exists() else folder / "cases"
-    knobs = {
+    settings = {
         "epochs": 1,
         "val_interval": 1,
         "vat_start": 0,
@@ -132,7 +132,7 @@ def train(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
         "skip_invalid": "true",
     }
     places = {"output_dir": folder / "trained", "ckpt_dir": folder / "trained", "cache_dir": folder / "trained_cache"}
-    ended = run("training", TRAIN, knobs=SMALL | knobs | places | {"dataset_dir": dataset})
+    ended = run("training", TRAIN, settings=SMALL | settings | places | {"dataset_dir": dataset})
     refused = _refusals(ended.stdout + ended.stderr, "left out case ")
     outcomes = []
     for fault in faults:

@@ -35,14 +35,14 @@ def label_dice(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * ((first == second) & (first > 0)).sum() / ((first > 0).sum() + (second > 0).sum())
 
 
-class KnownFigures:
-    """Handler that puts figures into an evaluator's state, as the metrics do."""
+class KnownMetrics:
+    """Handler that puts metrics into an evaluator's state, as the metrics do."""
 
-    def __init__(self, figures: dict[str, np.ndarray]) -> None:
-        self.figures = figures
+    def __init__(self, metrics: dict[str, np.ndarray]) -> None:
+        self.metrics = metrics
 
     def attach(self, engine: Evaluator) -> None:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Evaluator) -> None:
-        engine.state.metric_details = dict(self.figures)
+        engine.state.metric_details = dict(self.metrics)

@@ -225,12 +225,12 @@ def without(name: str) -> Callable[[Path], dict[str, object]]:
     return make
 
 
-def blocked(knob: str, mode: int) -> Callable[[Path], dict[str, object]]:
+def blocked(setting: str, mode: int) -> Callable[[Path], dict[str, object]]:
     def make(folder: Path) -> dict[str, object]:
-        place = folder / knob
+        place = folder / setting
         place.mkdir(exist_ok=True)
         place.chmod(mode)
-        return {knob: place}
+        return {setting: place}
 
     return make
 
@@ -255,20 +255,20 @@ def emptied(folder: Path) -> dict[str, object]:
     return {}
 
 
-def knobs(**wrong: object) -> Callable[[Path], dict[str, object]]:
+def settings(**wrong: object) -> Callable[[Path], dict[str, object]]:
     return lambda folder: wrong
 
 
 # the command, what is wrong, and words of the message
 MISTAKES: dict[str, tuple[str, str, Callable[[Path], dict[str, object]], tuple[str, ...]]] = {
-    "no such folder": ("training", TRAIN, knobs(dataset_dir="/nowhere"), ("/nowhere", "no such folder")),
+    "no such folder": ("training", TRAIN, settings(dataset_dir="/nowhere"), ("/nowhere", "no such folder")),
     "empty folder": ("training", TRAIN, emptied, ("cases", "no case found")),
     "too small to split": ("training", TRAIN, one_case, ("too small to split",)),
     "patient on both sides": ("training", TRAIN, two_of_one_patient, ("list.json", "patient one", "both sides")),
-    "no data list": ("training", TRAIN, knobs(datalist="/nowhere.json"), ("/nowhere.json",)),
-    "batch size 0": ("training", TRAIN, knobs(batch_size=0), ("batch_size is 0",)),
-    "patch of 40": ("training", TRAIN, knobs(patch_size=40), ("patch_size is 40", "multiples of 16")),
-    "other width": ("inferring", INFERENCE, knobs(features=16), ("model.pt", "another width", "--features")),
+    "no data list": ("training", TRAIN, settings(datalist="/nowhere.json"), ("/nowhere.json",)),
+    "batch size 0": ("training", TRAIN, settings(batch_size=0), ("batch_size is 0",)),
+    "patch of 40": ("training", TRAIN, settings(patch_size=40), ("patch_size is 40", "multiples of 16")),
+    "other width": ("inferring", INFERENCE, settings(features=16), ("model.pt", "another width", "--features")),
     "no weights": ("inferring", INFERENCE, without("model"), ("model.pt", "no weights")),
     "no critic": ("inferring", INFERENCE, without("critic"), ("critic.pt", "no weights")),
     "damaged weights": ("inferring", INFERENCE, weights_of(b"PK\3\4" + bytes(500)), ("model.pt", "damaged")),
@@ -302,7 +302,7 @@ def test_a_mistake_ends_a_command_with_its_name(tmp_path: Path, name: str) -> No
     places = {"dataset_dir": tmp_path / "cases", "output_dir": output, "cache_dir": tmp_path / "cache_dir"}
     wrong = make(tmp_path)
     models = {"ckpt_dir": tmp_path / "models"}
-    ended = run(run_id, config, unprivileged=True, knobs=SMALL | places | models | wrong)
+    ended = run(run_id, config, unprivileged=True, settings=SMALL | places | models | wrong)
     message = ended.stderr.partition("error: ")[2]
     assert ended.code == 1
     assert "Traceback" not in ended.stderr

@@ -31,15 +31,15 @@ class Run:
         self.folder = folder
         places = {"output_dir": folder, "ckpt_dir": folder / "models", "cache_dir": folder.parent / "cache"}
         begins = {"vat_start": 2, "critic_start": 5, "critic_ramp": 3}
-        self.knobs: dict[str, Any] = {"dataset_dir": dataset_dir, "epochs": epochs, "val_interval": 1}
-        self.knobs |= {**places, **begins, **SMALL}
+        self.settings: dict[str, Any] = {"dataset_dir": dataset_dir, "epochs": epochs, "val_interval": 1}
+        self.settings |= {**places, **begins, **SMALL}
 
     def start(self, **executioner: Any) -> subprocess.CompletedProcess[str]:
         """Starts or resumes it; with the executioner's arguments it may not come to its end."""
         handler = {"_target_": "tests.executioner.Executioner", "validator": "@validate#evaluator", **executioner}
         overlay = self.folder.with_suffix(".yaml")
         overlay.write_text(yaml.safe_dump({"+train#handlers": [handler]} if executioner else {}))
-        return run_bundle("training", f"['{TRAIN}','{overlay}']", resume="auto", **self.knobs)
+        return run_bundle("training", f"['{TRAIN}','{overlay}']", resume="auto", **self.settings)
 
 
 @pytest.fixture(scope="module")

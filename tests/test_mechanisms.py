@@ -15,7 +15,7 @@ STEP, VAT, LOSSES = "scripts/method/reciprocal_step.py", "scripts/method/vat.py"
 GRADIENTS, PROCESSES = "scripts/method/accumulation.py", "scripts/base/distributed.py"
 NORM = "scripts/method/synchronised_norm.py"
 TWO_PROCESSES = "base/test_distributed.py::test_what_two_processes_compute_together_is_what_one_computes"
-CONVENTIONS, SURFACES = "scripts/evaluation/metrics/scoring_rules.py", "scripts/evaluation/metrics/surfaces.py"
+SCORING_RULES, SURFACES = "scripts/evaluation/metrics/scoring_rules.py", "scripts/evaluation/metrics/surfaces.py"
 
 # each mechanism that the method stands on: where it is, how it is cut, and the tests that must then fail
 CUTS = {
@@ -242,13 +242,13 @@ CUTS = {
         "training/test_progress.py",
     ),
     "a missed region has the worst HD95": (
-        CONVENTIONS,
+        SCORING_RULES,
         "return self.worst_hd95 if self.predicted or self.actual else 0.0",
         "return 0.0",
         "evaluation/metrics/test_scoring_rules.py",
     ),
     "a region in neither mask is a hit": (
-        CONVENTIONS,
+        SCORING_RULES,
         "return part / whole if whole else 1.0",
         "return part / whole if whole else math.nan",
         "evaluation/metrics/test_scoring_rules.py",

@@ -10,7 +10,7 @@ from scripts.data.phantoms import make_cohort
 from tests.test_workflows import SMALL, TRAIN, run_bundle
 
 
-def test_mlflow_gets_knobs_losses_dice_and_weights(tmp_path: Path) -> None:
+def test_mlflow_gets_settings_losses_dice_and_weights(tmp_path: Path) -> None:
     tracking = pytest.importorskip("mlflow.tracking", reason="MLflow is not installed: requirements-mlflow.txt")
     cohort = make_cohort(tmp_path / "phantoms", cases=4, shape=(48, 48, 40))
     places = {"dataset_dir": cohort, "output_dir": tmp_path / "out", "ckpt_dir": tmp_path / "models"}

@@ -34,9 +34,9 @@ SMALL = {"features": 8, "critic_features": 4, "spacing": 5.0, "patch_size": 16}
 CASES = 8
 
 
-def run_bundle(run_id: str, config_file: str, **knobs: object) -> subprocess.CompletedProcess[str]:
+def run_bundle(run_id: str, config_file: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """Runs one of the bundle's commands, as a person would in its folder."""
-    options = [text for name, value in knobs.items() for text in (f"--{name}", str(value))]
+    options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", config_file, *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300, env=environment)
@@ -88,7 +88,7 @@ def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 @pytest.fixture
 def places(trained: tuple[Path, str], cohort: Path, tmp_path: Path) -> dict[str, object]:
-    """The knobs of a run on the phantoms with the trained weights, that writes into a folder of its own."""
+    """The settings of a run on the phantoms with the trained weights, that writes into a folder of its own."""
     folder, _ = trained
     return {
         "dataset_dir": cohort,
@@ -184,13 +184,13 @@ def test_evaluating_writes_every_figure_of_the_held_out_cases(places: dict[str, 
     for words in ("Not for diagnosis", "report.html", "the critic finds wrong voxels"):
         assert words in result.stdout
     page = (output_dir / "report.html").read_text()
-    for words in ("Critic as referee", f'"case": "{held_out[0]}"', "BraTS 2021"):
+    for words in ("Reliability of the critic", f'"case": "{held_out[0]}"', "BraTS 2021"):
         assert words in page
     assert {path.name for path in output_dir.glob("*.*")} > {
         "summary.json",
         "summary.md",
         "boxplots.png",
-        "referee.csv",
+        "reliability.csv",
     }
 
 
@@ -201,8 +201,8 @@ def test_a_case_without_truth_is_segmented_and_its_figures_are_left_out(
     for case in ("phantom_000", "phantom_001"):
         shutil.copytree(cohort / case, dataset / case)
     (dataset / "phantom_001" / "phantom_001_seg.nii.gz").unlink()
-    knobs = places | {"dataset_dir": dataset, "split": "all", "convention": "brats2023"}
-    result = run_bundle("evaluating", EVALUATE, **knobs)
+    settings = places | {"dataset_dir": dataset, "split": "all", "scoring_rules": "brats2023"}
+    result = run_bundle("evaluating", EVALUATE, **settings)
     assert result.returncode == 0, result.stderr
     output_dir = Path(str(places["output_dir"]))
     with open(output_dir / "per_case.csv") as file:
@@ -249,9 +249,9 @@ def test_postprocessing_and_averaging_are_switches(places: dict[str, object], tm
         "ensemble": f"['{tmp_path / 'model.pt'}']",
     }
     labels = []
-    for name, knobs in (("plain", {}), ("switched", switches)):
-        knobs = places | knobs | {"ckpt_dir": tmp_path, "output_dir": tmp_path / name}
-        result = run_bundle("inferring", INFERENCE, **knobs)
+    for name, settings in (("plain", {}), ("switched", switches)):
+        settings = places | settings | {"ckpt_dir": tmp_path, "output_dir": tmp_path / name}
+        result = run_bundle("inferring", INFERENCE, **settings)
         assert result.returncode == 0, result.stderr
         labels.append(set(np.unique(voxels(tmp_path / name / "phantom_000_seg.nii.gz"))))
     assert 4 in labels[0]
@@ -316,11 +316,11 @@ def test_asking_for_confidence_without_a_critic_says_what_is_missing(
     assert_clear_error(result, "critic.pt")
 
 
-def test_overlays_set_knobs_that_training_has() -> None:
-    knobs = yaml.safe_load((BUNDLE / TRAIN).read_text())
+def test_overlays_set_settings_that_training_has() -> None:
+    settings = yaml.safe_load((BUNDLE / TRAIN).read_text())
     for overlay in ("paper", "demo", "finetune"):
         changes = yaml.safe_load((BUNDLE / "configs" / f"{overlay}.yaml").read_text())
-        assert changes.keys() - knobs.keys() <= {"phantoms"}
+        assert changes.keys() - settings.keys() <= {"phantoms"}
         assert not [name for name, value in changes.items() if isinstance(value, (dict, list))]
 
 
@@ -346,8 +346,8 @@ def test_the_papers_recipe() -> None:
 
 def test_training_and_inference_describe_the_shipped_weights() -> None:
     train, inference = (yaml.safe_load((BUNDLE / name).read_text()) for name in (TRAIN, INFERENCE))
-    for knob in ("features", "critic_features", "spacing", "patch_size", "network_def", "critic_def"):
-        assert train[knob] == inference[knob]
+    for setting in ("features", "critic_features", "spacing", "patch_size", "network_def", "critic_def"):
+        assert train[setting] == inference[setting]
     for config in (TRAIN, INFERENCE):
         parser = ConfigParser()
         parser.read_config(str(BUNDLE / config))
@@ -358,13 +358,15 @@ def test_training_and_inference_describe_the_shipped_weights() -> None:
 
 @pytest.mark.parametrize(("kind", "config"), [("train", TRAIN), ("infer", INFERENCE)])
 def test_the_zoo_finds_every_property_it_needs(kind: str, config: str, places: dict[str, object]) -> None:
-    knobs: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in places.items()}
+    settings: dict[str, Any] = {
+        name: str(value) if isinstance(value, Path) else value for name, value in places.items()
+    }
     workflow = ConfigWorkflow(
         config_file=str(BUNDLE / config),
         workflow_type=kind,
         bundle_root=str(BUNDLE),
         logging_file=False,
-        **knobs,
+        **settings,
     )
     workflow.initialize()
     assert workflow.check_properties() == []

@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "atomic_files": ["make_folder"],
         "distributed": ["SameWeightsHandler", "join", "leave", "own_device", "share"],
         "errors": ["report_bundle_errors"],
-        "settings": ["check_knobs"],
+        "settings": ["check_settings"],
         "weights": ["load_copies", "load_weights"],
     },
 )

@@ -9,7 +9,7 @@ import torch
 
 SMALLER = (
     "In training, lower --batch_size (and raise --accumulate as much), --patch_size or --features, with --amp true; "
-    "in inference, set --whole_voxels 0."
+    "in inference, set --max_whole_brain_voxels 0."
 )
 
 

@@ -8,7 +8,7 @@ HALVINGS = 16  # the segmenter halves a patch four times
 GROUPS = 8  # of its GroupNorm
 
 
-def check_knobs(
+def check_settings(
     *,
     batch_size: int,
     patch_size: int,
@@ -19,12 +19,12 @@ def check_knobs(
     accumulate: int = 1,
     max_skipped: int = 1,
 ) -> None:
-    """Checks the knobs that PyTorch would refuse late, or with words that do not name them.
+    """Checks the settings that PyTorch would refuse late, or with words that do not name them.
 
     `training_cases` are those of one process.
 
     Raises:
-        BundleError: naming the first knob that is out of its range.
+        BundleError: naming the first setting that is out of its range.
     """
     whole = {
         "batch_size": batch_size,

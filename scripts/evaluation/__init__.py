@@ -11,10 +11,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "metrics.brats_metric": ["BratsMetricHandler", "from_output"],
-        "reliability": ["RefereeHandler"],
+        "reliability": ["ReliabilityHandler"],
         "report.handler": ["EvaluationReport"],
         "report.picture": ["CasePictureHandler"],
-        "report.reliability_section": ["referee_section"],
+        "report.reliability_section": ["reliability_section"],
         "report.training_curves": ["TrainingCurvesHandler"],
         "robustness.evaluation": ["RobustnessEvaluation", "load_networks"],
         "robustness.page": ["robustness_section"],

@@ -32,17 +32,17 @@ ZONE_TITLES = {
     "boundary": "within 3 mm of the prediction's surface",
     "neighbourhood": "within 10 mm of the predicted or true region",
 }
-JUDGES = ("critic", "entropy")
+UNCERTAINTIES = ("critic", "entropy")
 Row = dict[str, Any]
 
 
-class RefereeHandler:
+class ReliabilityHandler:
     """Handler of a MONAI evaluator: does the critic know where a segmentation is wrong, and does it beat entropy?
 
     Of each case and region, `1 - confidence` and the entropy of the probability are held against the wrong voxels, in
     the zones of `ZONES`; over cases, their means against Dice. It needs `regions`, `label`, `probabilities` and
     `confidence` (3, H, W, D) in the evaluator's output and `case` in its batch, and says so where there is none.
-    When the evaluator completes it writes `referee.csv` (see `judge_case`) and `referee.json` (see `summarise`).
+    When the evaluator completes it writes `reliability.csv` (see `score_case`) and `reliability.json` (see `summarise`).
 
     Args:
         output_dir: folder of the files.
@@ -53,9 +53,9 @@ class RefereeHandler:
         self._rows: list[Row] = []
 
     def attach(self, engine: Evaluator) -> None:
-        """Hooks the judgement behind each case and the summary behind the last."""
+        """Registers the handler on the evaluator: scores each case, and summarises them at the end."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._rows.clear)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._judge)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Evaluator) -> None:
@@ -64,30 +64,30 @@ class RefereeHandler:
         if idist.get_rank() != 0:
             return
         if not rows:
-            for name in ("referee.csv", "referee.json"):  # of a former run, whose judgement this one does not share
+            for name in ("reliability.csv", "reliability.json"):  # of a former run
                 (self.folder / name).unlink(missing_ok=True)
-            print("critic as referee: left out, for there is no confidence (--confidence true) or no truth")
+            print("reliability of the critic: left out, there is no confidence (--confidence true) or no truth")
             return
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-        write_whole(self.folder / "referee.csv", text.getvalue().encode())
+        write_whole(self.folder / "reliability.csv", text.getvalue().encode())
         summary = summarise(rows)
-        write_whole(self.folder / "referee.json", json.dumps(summary, indent=1).encode())
-        print("\n".join([*summary["verdict"], NOT_FOR_DIAGNOSIS, str(self.folder / "referee.json")]))
+        write_whole(self.folder / "reliability.json", json.dumps(summary, indent=1).encode())
+        print("\n".join([*summary["verdict"], NOT_FOR_DIAGNOSIS, str(self.folder / "reliability.json")]))
 
-    def _judge(self, engine: Evaluator) -> None:
+    def _score(self, engine: Evaluator) -> None:
         for item, output in zip(engine.state.batch, engine.state.output):
             names = ("regions", "label", "probabilities", "confidence")
             if all(output.get(name) is not None for name in names):
                 label = output["label"]
                 spacing = label.pixdim.tolist() if isinstance(label, MetaTensor) else (1.0, 1.0, 1.0)
                 maps = (_array(output[name]) for name in names)
-                self._rows += [{"case": str(item["case"])} | row for row in judge_case(*maps, spacing=spacing)]
+                self._rows += [{"case": str(item["case"])} | row for row in score_case(*maps, spacing=spacing)]
 
 
-def judge_case(
+def score_case(
     prediction: np.ndarray,
     truth: np.ndarray,
     probabilities: np.ndarray,
@@ -95,7 +95,7 @@ def judge_case(
     *,
     spacing: Sequence[float],
 ) -> list[Row]:
-    """Judges the two judges on a case: a row a region.
+    """Scores how well each uncertainty measure finds the wrong voxels of a case, a row per region.
 
     Args:
         prediction: binary regions (3, H, W, D).
@@ -105,13 +105,13 @@ def judge_case(
         spacing: of the voxels, in mm.
 
     Returns:
-        Of each region its `dice`, the mean confidence and entropy within 10 mm of the prediction (there is no truth
-        where a referee is needed), and of each zone the number of voxels, the share of wrong ones and, for either
-        judge, area under the ROC curve and average precision in finding them. The share is the average precision of
+        Of each region its `dice`, the mean confidence and entropy within 10 mm of the prediction (where no
+        truth is known, nothing else can be used), and of each zone the number of voxels, the share of wrong ones and, for each
+        uncertainty measure, area under the ROC curve and average precision in finding them. The share is the average precision of
         chance. NaN: the region is absent, or no voxel of the zone is wrong, or none right, or nothing was predicted.
     """
     return [
-        {"region": region} | _judge_region(p > 0.5, t > 0.5, q, c, spacing)
+        {"region": region} | _score_region(p > 0.5, t > 0.5, q, c, spacing)
         for region, p, t, q, c in zip(REGIONS, prediction, truth, probabilities, confidence)
     ]
 
@@ -131,7 +131,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
             of_region = [
                 r for r in rows if region in (r["region"], "all") and not math.isnan(r[f"{zone}_auroc_critic"])
             ]
-            names = ["wrong_share", *(f"{f}_{j}" for f in ("auroc", "average_precision") for j in JUDGES)]
+            names = ["wrong_share", *(f"{s}_{u}" for s in ("auroc", "average_precision") for u in UNCERTAINTIES)]
             means = {name: _mean([r[f"{zone}_{name}"] for r in of_region]) for name in names}
             zones.setdefault(zone, {})[region] = means | {"n": len(of_region)}
     correlation = {region: _correlation([r for r in rows if r["region"] == region]) for region in REGIONS}
@@ -139,25 +139,25 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     return {"note": NOT_FOR_DIAGNOSIS} | summary | {"verdict": _verdict(zones, correlation)}
 
 
-def _judge_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, spacing: Sequence[float]) -> Row:
+def _score_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, spacing: Sequence[float]) -> Row:
     row: Row = {"dice": float(2 * (p & t).sum() / (p.sum() + t.sum())) if (p | t).any() else 1.0}
     reach = max(ZONES.values())
     box = bounding_box(p | t, [math.ceil(reach / size) for size in spacing])
     p, t, wrong = p[box], t[box], p[box] != t[box]
-    doubt = {"critic": 1 - c[box], "entropy": entropy(q[box])}
+    uncertainty = {"critic": 1 - c[box], "entropy": entropy(q[box])}
     to_surface = distance_within(surface(p), spacing, reach=reach)
     around = p | (to_surface <= reach)
     zones = {
         "boundary": to_surface <= ZONES["boundary"],
         "neighbourhood": around | (distance_within(t, spacing, reach=reach) <= reach),
     }
-    row |= {"mean_confidence": _mean_or_nan(1 - doubt["critic"][around])}
-    row |= {"mean_entropy": _mean_or_nan(doubt["entropy"][around])}
+    row |= {"mean_confidence": _mean_or_nan(1 - uncertainty["critic"][around])}
+    row |= {"mean_entropy": _mean_or_nan(uncertainty["entropy"][around])}
     for zone, inside in zones.items():
         answer = wrong[inside]
         row |= {f"{zone}_voxels": int(answer.size), f"{zone}_wrong_share": _mean_or_nan(answer)}
-        for judge in JUDGES:
-            row |= {f"{zone}_{name}": value for name, value in _areas(answer, doubt[judge][inside], judge).items()}
+        for name in UNCERTAINTIES:
+            row |= {f"{zone}_{score}_{name}": v for score, v in _scores(answer, uncertainty[name][inside]).items()}
     return row
 
 
@@ -180,12 +180,12 @@ def distance_within(mask: np.ndarray, spacing: Sequence[float], *, reach: float)
     return distance
 
 
-def _areas(wrong: np.ndarray, doubt: np.ndarray, judge: str) -> dict[str, float]:
+def _scores(wrong: np.ndarray, uncertainty: np.ndarray) -> dict[str, float]:
     if wrong.all() or not wrong.any():
-        return {f"auroc_{judge}": math.nan, f"average_precision_{judge}": math.nan}
+        return {"auroc": math.nan, "average_precision": math.nan}
     return {
-        f"auroc_{judge}": float(roc_auc_score(wrong, doubt)),
-        f"average_precision_{judge}": float(average_precision_score(wrong, doubt)),
+        "auroc": float(roc_auc_score(wrong, uncertainty)),
+        "average_precision": float(average_precision_score(wrong, uncertainty)),
     }
 
 
@@ -194,8 +194,8 @@ def _correlation(rows: Sequence[Row]) -> dict[str, float | int | None]:
     dice = [row["dice"] for row in known]
     means = {"critic": [r["mean_confidence"] for r in known], "entropy": [-r["mean_entropy"] for r in known]}
     # fewer cases have no rank correlation that says anything, and equal values none at all
-    usable = {judge: len(known) > 2 and len(set(dice)) > 1 and len(set(v)) > 1 for judge, v in means.items()}
-    ranks = {judge: float(spearmanr(v, dice).statistic) if usable[judge] else None for judge, v in means.items()}
+    usable = {name: len(known) > 2 and len(set(dice)) > 1 and len(set(v)) > 1 for name, v in means.items()}
+    ranks = {name: float(spearmanr(v, dice).statistic) if usable[name] else None for name, v in means.items()}
     return {"n": len(known)} | ranks
 
 
@@ -204,7 +204,7 @@ def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[s
     for zone, title in ZONE_TITLES.items():
         means = zones[zone]["all"]
         if means["n"] == 0:
-            lines.append(f"{title}: no region with wrong and right voxels, nothing to judge")
+            lines.append(f"{title}: no region has both wrong and right voxels, nothing to score")
             continue
         critic, entropy = means["auroc_critic"], means["auroc_entropy"]
         word = "better than" if critic > entropy else "worse than" if critic < entropy else "as well as"
@@ -216,7 +216,7 @@ def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[s
     return [
         *lines,
         "rank correlation with Dice over cases, of mean confidence against negative mean entropy "
-        f"(1 is a perfect referee, below 0 misleads): {', '.join(ranks)}",
+        f"(1 is perfect, below 0 misleads): {', '.join(ranks)}",
     ]
 
 
@@ -233,5 +233,5 @@ def _mean_or_nan(values: np.ndarray) -> float:
 
 
 def as_text(value: float | None) -> str:
-    """Gives a figure to three decimals, `n/a` for None."""
+    """Gives a metric to three decimals, `n/a` for None."""
     return "n/a" if value is None else f"{value:.3f}"

@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.federated", description=main.__doc__)
     parser.add_argument("--sites", nargs="+", required=True, help="the folder of cases of each site")
     parser.add_argument("--config_file", nargs="+", default=list(CONFIG_FILES), help="config, then overlays")
-    parser.add_argument("--knobs", type=json.loads, default={}, help="JSON, such as '{\"rounds\": 2}'")
+    parser.add_argument("--settings", type=json.loads, default={}, help="JSON, such as '{\"rounds\": 2}'")
     parser.add_argument(
         "--output_dir", default="output/federated", help="model.pt, critic.pt and a folder for each site"
     )
@@ -26,7 +26,7 @@ def main() -> None:
         raise BundleError(
             f"{error.name} is not installed, which a federation needs: pip install -r requirements-federated.txt"
         ) from error
-    simulate(args.sites, args.config_file, knobs=args.knobs, output_dir=args.output_dir)
+    simulate(args.sites, args.config_file, settings=args.settings, output_dir=args.output_dir)
 
 
 if __name__ == "__main__":

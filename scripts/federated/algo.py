@@ -42,7 +42,7 @@ class ReciprocalAlgo(MonaiAlgo):
     Args:
         bundle_root: the bundle's folder.
         config_files: train.yaml and overlays, federated.yaml among them, relative to the bundle.
-        knobs: that the site sets, such as `dataset_dir`.
+        settings: that the site sets, such as `dataset_dir`.
         options: of `MonaiAlgo`, such as `send_weight_diff` and `config_filters_filename`.
     """
 
@@ -55,7 +55,7 @@ class ReciprocalAlgo(MonaiAlgo):
         bundle_root: str,
         config_files: Sequence[str] = CONFIG_FILES,
         *,
-        knobs: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         # MonaiAlgo takes a SupervisedTrainer only, so the workflow is given to it as that of the evaluator
@@ -63,7 +63,7 @@ class ReciprocalAlgo(MonaiAlgo):
             bundle_root,
             config_train_filename=None,
             config_evaluate_filename=list(config_files),
-            eval_kwargs={"bundle_root": bundle_root} | dict(knobs or {}),
+            eval_kwargs={"bundle_root": bundle_root} | dict(settings or {}),
             **options,
         )
 
@@ -71,7 +71,7 @@ class ReciprocalAlgo(MonaiAlgo):
         """Reads the config, finds and checks the site's cases and builds trainer and evaluator.
 
         Raises:
-            RuntimeError: of MONAI, caused by a `BundleError` for what is wrong with the site's data or knobs.
+            RuntimeError: of MONAI, caused by a `BundleError` for what is wrong with the site's data or settings.
         """
         super().initialize(extra)
         parser = self.eval_workflow.parser
@@ -96,7 +96,7 @@ class ReciprocalAlgo(MonaiAlgo):
 
 
 def shared_networks(parser: ConfigParser) -> SharedNetworks:
-    """Gives the config's own networks as one, the critic unless the knob `local_critic` is true."""
+    """Gives the config's own networks as one, the critic unless the setting `local_critic` is true."""
     critic = None if parser.get_parsed_content("local_critic") else parser.get_parsed_content("critic")
     return SharedNetworks(parser.get_parsed_content("network"), critic)
 

@@ -30,13 +30,13 @@ COMPONENTS = (ClientAPIExecutor, PTFileModelPersistor)
 BUNDLE = Path(__file__).parents[2]
 
 
-def simulate(sites: Sequence[str], config_file: Sequence[str], *, knobs: Mapping[str, Any], output_dir: str) -> None:
+def simulate(sites: Sequence[str], config_file: Sequence[str], *, settings: Mapping[str, Any], output_dir: str) -> None:
     """Runs the federation and writes the shared networks as the bundle's other commands read them.
 
     Args:
         sites: the folder of cases of each site; the sites are named site-1, site-2, ...
         config_file: train.yaml and overlays, federated.yaml among them, relative to the bundle.
-        knobs: further ones, for all sites.
+        settings: further ones, for all sites.
         output_dir: gets model.pt and, if it is shared, critic.pt; a folder for each site, with its best weights and
             run states; and FLARE's workspace with the logs.
 
@@ -49,7 +49,7 @@ def simulate(sites: Sequence[str], config_file: Sequence[str], *, knobs: Mapping
     folder.mkdir(parents=True, exist_ok=True)
     config = ConfigParser()
     config.read_config([str(BUNDLE / file) for file in config_file])
-    config.update(dict(knobs))
+    config.update(dict(settings))
     set_determinism(seed=config.get_parsed_content("seed"))
     networks = shared_networks(config)
     torch.save(averageable(networks.state_dict()), folder / "initial.pt")
@@ -57,7 +57,7 @@ def simulate(sites: Sequence[str], config_file: Sequence[str], *, knobs: Mapping
     commands = {}
     for number, cases in enumerate(sites, start=1):
         name = f"site-{number}"
-        commands[name] = [*program, write_site_overlay(folder / name, cases, knobs=knobs)]
+        commands[name] = [*program, write_site_overlay(folder / name, cases, settings=settings)]
     job = make_job(commands, initial=str(folder / "initial.pt"), rounds=config.get_parsed_content("rounds"))
     server = _run(job, folder / "workspace")
     _write_networks(networks, server / "app_server" / "FL_global_model.pt", folder)
@@ -100,8 +100,8 @@ def allow_components(workspace: Path) -> None:
     path.write_text(json.dumps({"format_version": 2, "class_allow_list": allowed}, indent=2))
 
 
-def write_site_overlay(folder: Path, cases: str, *, knobs: Mapping[str, Any]) -> str:
-    """Writes what a site says of itself, its places and further knobs, and returns the file, an overlay."""
+def write_site_overlay(folder: Path, cases: str, *, settings: Mapping[str, Any]) -> str:
+    """Writes what a site says of itself, its places and further settings, and returns the file, an overlay."""
     folder.mkdir()
     own = {
         "dataset_dir": str(Path(cases).resolve()),
@@ -110,7 +110,7 @@ def write_site_overlay(folder: Path, cases: str, *, knobs: Mapping[str, Any]) ->
         "cache_dir": str(folder / "cache"),
     }
     path = folder / "site.json"
-    path.write_text(json.dumps(dict(knobs) | own, indent=2))
+    path.write_text(json.dumps(dict(settings) | own, indent=2))
     return str(path)
 
 

@@ -38,7 +38,7 @@ class OnnxNetwork(nn.Module):
         if any(edge % HALVINGS for edge in image.shape[2:]):
             size = tuple(image.shape[2:])
             raise BundleError(
-                f"an ONNX export runs on multiples of {HALVINGS} voxels, not {size}; set --whole_voxels 0"
+                f"an ONNX export runs on multiples of {HALVINGS} voxels, not {size}; set --max_whole_brain_voxels 0"
             )
         (logits,) = self.session.run(None, {"image": image.cpu().float().numpy()})
         return torch.from_numpy(logits).to(image.device)

@@ -21,19 +21,19 @@ class BrainInferer(SlidingWindowInferer):
     statistics run over all that the network sees, met in training.
 
     Args:
-        whole_voxels: the largest box, in voxels, that is run whole.
+        max_whole_brain_voxels: the largest box, in voxels, that is run whole.
         roi_size: the window's size in voxels.
         overlap: of neighbouring windows, which are blended by a Gaussian.
     """
 
-    def __init__(self, *, whole_voxels: int, roi_size: Sequence[int], overlap: float = 0.5) -> None:
+    def __init__(self, *, max_whole_brain_voxels: int, roi_size: Sequence[int], overlap: float = 0.5) -> None:
         super().__init__(roi_size=roi_size, overlap=overlap, mode="gaussian")
-        self.whole_voxels = whole_voxels
+        self.max_whole_brain_voxels = max_whole_brain_voxels
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Gives the network's output for images (B, modalities, H, W, D)."""
         shape = inputs.shape[2:]
-        if min(shape) >= HALVINGS and math.prod(shape) <= self.whole_voxels:
+        if min(shape) >= HALVINGS and math.prod(shape) <= self.max_whole_brain_voxels:
             return network(inputs, *args, **kwargs)
         return super().__call__(inputs, network, *args, **kwargs)
 

@@ -11,12 +11,12 @@ from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, REGIONS
 from scripts.evaluation.reliability import ZONES, distance_within, entropy
 from scripts.label_app.volumes import LABELS
 
-Figures = dict[str, Any]
+Metrics = dict[str, Any]
 
 
-def review_figures(
+def review_metrics(
     labels: np.ndarray, probabilities: np.ndarray, confidence: np.ndarray, *, spacing: Sequence[float]
-) -> Figures:
+) -> Metrics:
     """Says how sure critic and segmenter are of a segmentation, and where to look first.
 
     Args:
@@ -33,16 +33,16 @@ def review_figures(
     regions = np.stack([np.isin(labels, values) for values in REGION_VALUES.values()])
     near = [region | (distance_within(region, spacing, reach=ZONES["neighbourhood"]) < np.inf) for region in regions]
     means: dict[str, dict[str, float | None]] = {"mean_confidence": {}, "mean_entropy": {}}
-    doubt = np.zeros(labels.shape[2])
+    uncertainty = np.zeros(labels.shape[2])
     for name, inside, of_critic, p in zip(REGIONS, near, confidence, probabilities):
-        judged = {"mean_confidence": of_critic[inside], "mean_entropy": entropy(p[inside])}
-        for figure, values in judged.items():
-            means[figure][name] = float(values.mean()) if values.size else None
-        doubt += np.where(inside, 1 - of_critic, 0).sum(axis=(0, 1))
+        measures = {"mean_confidence": of_critic[inside], "mean_entropy": entropy(p[inside])}
+        for metric, values in measures.items():
+            means[metric][name] = float(values.mean()) if values.size else None
+        uncertainty += np.where(inside, 1 - of_critic, 0).sum(axis=(0, 1))
     millilitres = float(np.prod(spacing)) / 1000
     volumes = {name: float((labels == value).sum() * millilitres) for name, value in LABELS.items()}
     volumes |= {name: float(region.sum() * millilitres) for name, region in zip(REGIONS, regions)}
-    looked_at = {"axis": 2, "index": int(doubt.argmax())} if regions.any() else None
+    looked_at = {"axis": 2, "index": int(uncertainty.argmax())} if regions.any() else None
     return {**means, "volumes_ml": volumes, "slice": looked_at, "note": NOT_FOR_DIAGNOSIS}
 
 
@@ -51,7 +51,7 @@ def overlay(confidence: np.ndarray) -> np.ndarray:
     return np.rint(confidence.min(axis=0) * 100).clip(0, 100).astype(np.uint8)
 
 
-def score(figures: Mapping[str, Any], figure: str = "mean_confidence") -> float | None:
-    """Gives a case's score: the mean of a figure over the regions that were predicted, None where none was."""
-    values = [value for value in figures[figure].values() if value is not None]
+def score(metrics: Mapping[str, Any], metric: str = "mean_confidence") -> float | None:
+    """Gives a case's score: the mean of a metric over the regions that were predicted, None where none was."""
+    values = [value for value in metrics[metric].values() if value is not None]
     return float(np.mean(values)) if values else None

@@ -16,7 +16,7 @@ from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from scripts.base.weights import load_weights
 from scripts.brats import NOT_FOR_DIAGNOSIS, TISSUES
-from scripts.label_app.confidence import overlay, review_figures
+from scripts.label_app.confidence import overlay, review_metrics
 from scripts.label_app.datastore import CaseDatastore
 from scripts.label_app.volumes import LABELS
 
@@ -42,7 +42,7 @@ class SegmentationTask(BundleInferTask):
 
 
 class ConfidenceTask(SegmentationTask):
-    """The same with the critic's judgement: its figures in the JSON, its map in the datastore as tag `confidence`.
+    """The same with the critic's judgement: its metrics in the JSON, its map in the datastore as tag `confidence`.
 
     Args:
         path: of the bundle.
@@ -57,19 +57,19 @@ class ConfidenceTask(SegmentationTask):
 
     def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Segments the image of a request and judges the segmentation."""
-        figures: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
 
         def judge(data: dict[str, Any]) -> dict[str, Any]:
             confidence, affine = _array(data["confidence"]), np.asarray(data["image"].meta["original_affine"])
             spacing = np.linalg.norm(affine[:3, :3], axis=0)
             labels = _array(data["pred"]).reshape(confidence.shape[1:])
-            figures.update(review_figures(labels, _array(data["probabilities"]), confidence, spacing=spacing.tolist()))
+            metrics.update(review_metrics(labels, _array(data["probabilities"]), confidence, spacing=spacing.tolist()))
             if case := request.get("case"):
-                figures["overlay_tag"] = self.datastore.save_overlay(case, overlay(confidence), affine)
+                metrics["overlay_tag"] = self.datastore.save_overlay(case, overlay(confidence), affine)
             return data
 
         file, params = super().__call__(request, {**(callbacks or {}), CallBackTypes.POST_TRANSFORMS: judge})
-        return file, params | figures
+        return file, params | metrics
 
     def post_transforms(self, data: Any = None) -> Sequence[Callable]:
         """Gives the bundle's postprocessing, with the critic as its weights now are."""

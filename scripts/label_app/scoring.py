@@ -46,8 +46,8 @@ class CriticScoring(ScoringMethod):
             try:
                 item = datastore.item(case)
                 asked = {name: item[name] for name in ("case", "layout", "image")}
-                _, figures = self.task(request | asked | {"result_write_to_file": False})
-                info |= {name: score(figures, figure) for name, figure in SCORES.items()}
+                _, metrics = self.task(request | asked | {"result_write_to_file": False})
+                info |= {name: score(metrics, metric) for name, metric in SCORES.items()}
             except (BundleError, HTTPException) as error:
                 info["fault"], failed = str(error), failed + 1
                 logger.warning("%s cannot be scored: %s", case, error)

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "losses": ["AdversarialLoss", "CriticLoss"],
-        "networks": ["VolumetricCritic", "with_prior"],
+        "networks": ["VolumetricCritic", "with_initial_foreground_probability"],
         "reciprocal_step": ["ReciprocalStep"],
         "synchronised_norm": ["synchronised"],
         "vat": ["UnlabelledVirtualAdversarialHandler", "VirtualAdversarialHandler"],

@@ -40,7 +40,7 @@ class VolumetricCritic(nn.Sequential):
         return super().forward(mask)
 
 
-def with_prior(segmenter: BasicUNet, probability: float | None) -> BasicUNet:
+def with_initial_foreground_probability(segmenter: BasicUNet, probability: float | None) -> BasicUNet:
     """Lets an untrained segmenter predict every region with this probability everywhere, and returns it.
 
     A tumour is a few per cent of a brain. A network that starts from one half spends its first hundreds of steps on
@@ -56,6 +56,8 @@ def with_prior(segmenter: BasicUNet, probability: float | None) -> BasicUNet:
     if probability is None:
         return segmenter
     if not 0 < probability < 1:
-        raise BundleError(f"prior is {probability}; allowed are probabilities between 0 and 1, or null.")
+        raise BundleError(
+            f"initial_foreground_probability is {probability}; allowed are probabilities between 0 and 1, or null."
+        )
     torch.nn.init.constant_(segmenter.final_conv.bias, math.log(probability / (1 - probability)))
     return segmenter

@@ -18,12 +18,12 @@ from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.weights import load_weights
 from scripts.brats import Item
 from scripts.data.datalist import Cohort
-from scripts.label_app.confidence import review_figures, score
+from scripts.label_app.confidence import review_metrics, score
 from scripts.training.progress import dice_per_region
 
 BUNDLE = Path(__file__).resolve().parents[2]
 SMALL = {"features": 8, "critic_features": 4, "spacing": 3.0, "patch_size": 48, "batch_size": 2}
-# how the 8 are chosen: by what figure of `review_figures`, and whether the largest come first
+# how the 8 are chosen: by what metric of `review_metrics`, and whether the largest come first
 CHOICES = {"least confident": ("mean_confidence", 1), "highest entropy": ("mean_entropy", -1)}
 
 
@@ -59,10 +59,10 @@ def main() -> None:
     start = Training(begun, **places, output_dir=output_dir, epochs=args.epochs, **late)
     rows: list[dict[str, Any]] = [{"choice": "none", "draw": 0, **start.run(), "cases": ""}]
     print_row(rows[0])
-    figures = start.judge(pool)
+    metrics = start.score(pool)
     for choice in ("random", *CHOICES):
         for draw in range(args.draws):
-            added = choose(choice, pool, figures, count=args.reviewed, draw=draw)
+            added = choose(choice, pool, metrics, count=args.reviewed, draw=draw)
             tuned: dict[str, Any] = {"overlays": ["finetune.yaml"], "epochs": args.finetune_epochs, "seed": draw}
             tuning = Training(begun + added, **places, output_dir=output_dir / "tuned", **tuned)
             tuning.load(output_dir / "models")
@@ -84,7 +84,7 @@ class Training:
         overlays: names of configs laid over train.yaml.
         output_dir: of the run; weights go to `models` in it.
         cache_dir: of the preprocessed cases.
-        knobs: set besides `SMALL`.
+        settings: set besides `SMALL`.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Training:
         overlays: Sequence[str] = (),
         output_dir: Path,
         cache_dir: Path,
-        **knobs: Any,
+        **settings: Any,
     ) -> None:
         places = {"ckpt_dir": output_dir / "models", "output_dir": output_dir, "cache_dir": cache_dir}
         self.workflow = ConfigWorkflow(
@@ -103,8 +103,8 @@ class Training:
             meta_file=str(BUNDLE / "configs" / "metadata.json"),
             logging_file=False,
             workflow_type="train",
-            **SMALL | knobs | {name: str(place) for name, place in places.items()},
-            **{"train#dataset#data": items, "validate#dataset#data": held_out, "val_interval": knobs["epochs"]},
+            **SMALL | settings | {name: str(place) for name, place in places.items()},
+            **{"train#dataset#data": items, "validate#dataset#data": held_out, "val_interval": settings["epochs"]},
         )
         self.workflow.initialize()
         self.get = self.workflow.parser.get_parsed_content
@@ -121,27 +121,27 @@ class Training:
         return dice_per_region(self.get("validate#evaluator"))
 
     @torch.no_grad()
-    def judge(self, items: list[Item]) -> dict[str, dict[str, Any]]:
-        """Gives the figures by which the server ranks cases (`review_figures`), by case."""
+    def score(self, items: list[Item]) -> dict[str, dict[str, Any]]:
+        """Gives the metrics by which the server ranks cases (`review_metrics`), by case."""
         network, critic = self.get("network").eval(), self.get("critic").eval()
         device, preprocess = self.get("device"), self.get("validate#preprocessing")
-        figures = {}
+        metrics = {}
         for item in items:
             logits = network(torch.as_tensor(preprocess(item)["image"])[None].to(device))
             probabilities, confidence = logits.sigmoid()[0], critic(logits.sigmoid())[0].sigmoid()
             core, whole, enhancing = (probabilities > 0.5).cpu().numpy()
             labels = np.select([enhancing, core, whole], [4, 1, 2])
             arrays = (probabilities.cpu().numpy(), confidence.cpu().numpy())
-            figures[item["case"]] = review_figures(labels, *arrays, spacing=[SMALL["spacing"]] * 3)
-        return figures
+            metrics[item["case"]] = review_metrics(labels, *arrays, spacing=[SMALL["spacing"]] * 3)
+        return metrics
 
 
-def choose(choice: str, pool: list[Item], figures: dict[str, Any], *, count: int, draw: int) -> list[Item]:
+def choose(choice: str, pool: list[Item], metrics: dict[str, Any], *, count: int, draw: int) -> list[Item]:
     """Chooses cases of the pool at random, or by their score; those in which nothing was found come last."""
     if choice == "random":
         return [pool[index] for index in np.random.default_rng(draw).permutation(len(pool))[:count]]
-    figure, sign = CHOICES[choice]
-    scores = {case: score(found, figure) for case, found in figures.items()}
+    metric, sign = CHOICES[choice]
+    scores = {case: score(found, metric) for case, found in metrics.items()}
     return sorted(pool, key=lambda item: np.inf if (s := scores[item["case"]]) is None else sign * s)[:count]
 
 

@@ -21,7 +21,7 @@ from monai.engines import Trainer
 
 from scripts.base.allocator import keep_freed_memory
 
-# a step's parts, as knobs of train.yaml
+# a step's parts, as settings of train.yaml
 VARIANTS = {
     "Dice": {"lambda_vat": 0, "lambda_critic": 0},
     "Dice + VAT": {"lambda_critic": 0},
@@ -35,12 +35,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.benchmark", description="Times a training step.")
     parser.add_argument("--config_file", nargs="+", default=["configs/train.yaml"], help="config, then overlays")
     parser.add_argument("--steps", type=int, default=10, help="counted steps, after one that is not (10)")
-    parser.add_argument("--knobs", type=json.loads, default={}, help="JSON, such as '{\"patch_size\": 96}'")
+    parser.add_argument("--settings", type=json.loads, default={}, help="JSON, such as '{\"patch_size\": 96}'")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--measure", choices=list(VARIANTS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        print(json.dumps(measure(args.config_file, args.steps, args.knobs | VARIANTS[args.measure])))
+        print(json.dumps(measure(args.config_file, args.steps, args.settings | VARIANTS[args.measure])))
         return
     print(f"{'step':>14}  {'median s':>8}  {'min':>6}  {'max':>6}  {'peak GB':>7}")
     for variant in args.variants:
@@ -50,14 +50,14 @@ def main() -> None:
         print("{:>14}  {median:8.2f}  {min:6.2f}  {max:6.2f}  {peak_gb:7.2f}".format(variant, **found), flush=True)
 
 
-def measure(config_file: Sequence[str], steps: int, knobs: dict[str, Any]) -> dict[str, float]:
+def measure(config_file: Sequence[str], steps: int, settings: dict[str, Any]) -> dict[str, float]:
     """Runs the config's own trainer on random patches.
 
     Returns:
         Seconds a step (median, min, max) and the process's peak memory in GB, or the GPU's where there is one.
     """
     keep_freed_memory()
-    trainer = _make_trainer(config_file, steps, knobs)
+    trainer = _make_trainer(config_file, steps, settings)
     ends: list[float] = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: ends.append(_now(trainer.state.device)))
     trainer.run()
@@ -69,10 +69,10 @@ def measure(config_file: Sequence[str], steps: int, knobs: dict[str, Any]) -> di
     return {"median": median(seconds), "min": min(seconds), "max": max(seconds), "peak_gb": peak}
 
 
-def _make_trainer(config_file: Sequence[str], steps: int, knobs: dict[str, Any]) -> Trainer:
+def _make_trainer(config_file: Sequence[str], steps: int, settings: dict[str, Any]) -> Trainer:
     parser = ConfigParser()
     parser.read_config(list(config_file))
-    parser.update(knobs | {"critic_start": 0, "critic_ramp": 0, "vat_start": 0, "vat_ramp": 0, "epochs": 1})
+    parser.update(settings | {"critic_start": 0, "critic_ramp": 0, "vat_start": 0, "vat_ramp": 0, "epochs": 1})
     size, edge = parser["batch_size"], parser["patch_size"]
     case = {"image": torch.rand(4, edge, edge, edge), "label": (torch.rand(3, edge, edge, edge) > 0.9).float()}
     parser["train"]["dataset"] = Dataset([case] * (size * (steps + 1)))

@@ -34,11 +34,11 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=4, help="phantoms of full size, about 10 MB each (4)")
     parser.add_argument("--shape", type=int, nargs=3, default=[240, 240, 155], help="their voxels (240 240 155)")
     parser.add_argument("--config_file", nargs="+", default=["configs/train.yaml"], help="config, then overlays")
-    parser.add_argument("--knobs", type=json.loads, default={}, help="JSON, such as '{\"num_workers\": 2}'")
+    parser.add_argument("--settings", type=json.loads, default={}, help="JSON, such as '{\"num_workers\": 2}'")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        print(json.dumps(measure(*args.measure, config_file=args.config_file, knobs=args.knobs)))
+        print(json.dumps(measure(*args.measure, config_file=args.config_file, settings=args.settings)))
         return
     with tempfile.TemporaryDirectory() as folder:
         # in a process of its own, for a process's peak memory counts that of the one that started it
@@ -75,7 +75,7 @@ def link_cases(phantoms: str, folder: Path, *, cases: int) -> None:
             (folder / case / name).symlink_to(path)
 
 
-def measure(part: str, folder: str, *, config_file: list[str], knobs: dict[str, Any]) -> dict[str, float]:
+def measure(part: str, folder: str, *, config_file: list[str], settings: dict[str, Any]) -> dict[str, float]:
     """Does a part once in this process.
 
     Returns:
@@ -86,7 +86,7 @@ def measure(part: str, folder: str, *, config_file: list[str], knobs: dict[str, 
     work: dict[str, Callable[[], object]] = {
         "discovery": lambda: find_cases(data),
         "checks": lambda: Cohort(data, cache_dir=cache).all,
-        "first step": lambda: _train_a_step(data, folder, config_file, knobs),
+        "first step": lambda: _train_a_step(data, folder, config_file, settings),
     }
     start, cpu_start = time.perf_counter(), time.process_time()
     work[part.removesuffix(" again")]()
@@ -94,12 +94,12 @@ def measure(part: str, folder: str, *, config_file: list[str], knobs: dict[str, 
     return spent | {"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
 
 
-def _train_a_step(data: str, folder: str, config_file: list[str], knobs: dict[str, Any]) -> None:
+def _train_a_step(data: str, folder: str, config_file: list[str], settings: dict[str, Any]) -> None:
     keep_freed_memory()
     parser = ConfigParser()
     parser.read_config(config_file)
     places = {"dataset_dir": data, "cache_dir": f"{folder}/cache", "output_dir": folder, "ckpt_dir": folder}
-    parser.update(places | knobs)
+    parser.update(places | settings)
     trainer = parser.get_parsed_content("train#trainer")
     trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), lambda engine: engine.terminate())
     trainer.run()

@@ -56,17 +56,19 @@ def run_two(*program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=900, env=environment)
 
 
-def run_bundle_twice(run_id: str, *configs: str, **knobs: object) -> subprocess.CompletedProcess[str]:
+def run_bundle_twice(run_id: str, *configs: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """Runs one of the bundle's commands by two processes; configs are those of the bundle, by name, or files."""
-    options = [text for name, value in knobs.items() for text in (f"--{name}", str(value))]
+    options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     files = str([name if os.path.isabs(name) else f"configs/{name}.yaml" for name in configs])
     return run_two("-m", "monai.bundle", "run", run_id, "--config_file", files, *options)
 
 
-def read_configs(*configs: str, **knobs: object) -> ConfigParser:
+def read_configs(*configs: str, **settings: object) -> ConfigParser:
     parser = ConfigParser()
     parser.read_config([str(BUNDLE / "configs" / f"{name}.yaml") for name in configs])
-    parser.update({"device": torch.device("cpu")} | {k: str(v) if isinstance(v, Path) else v for k, v in knobs.items()})
+    parser.update(
+        {"device": torch.device("cpu")} | {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
+    )
     return parser
 
 
@@ -90,8 +92,8 @@ def trained(
     folder = tmp_path_factory.mktemp("trained")
     overlay = folder / "alike.json"
     overlay.write_text(json.dumps(ALIKE))
-    knobs = places | SMALL | TRAINING | {"output_dir": folder, "batch_size": 1}
-    result = run_bundle_twice("training", "train", "multi_gpu_train", str(overlay), **knobs)
+    settings = places | SMALL | TRAINING | {"output_dir": folder, "batch_size": 1}
+    result = run_bundle_twice("training", "train", "multi_gpu_train", str(overlay), **settings)
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -151,16 +153,16 @@ def test_only_the_first_process_writes_and_prints(trained: tuple[Path, Any], pla
 def test_evaluating_by_two_processes_writes_what_one_does(
     trained: tuple[Path, Any], places: dict[str, Path], tmp_path: Path
 ) -> None:
-    knobs = places | SMALL | {"held_out_fraction": TRAINING["held_out_fraction"]}
-    parser = read_configs(*EVALUATE, **knobs, output_dir=tmp_path / "one", html=False)
+    settings = places | SMALL | {"held_out_fraction": TRAINING["held_out_fraction"]}
+    parser = read_configs(*EVALUATE, **settings, output_dir=tmp_path / "one", html=False)
     for index in range(3, len(parser["initialize"])):  # which loads the weights
         parser.get_parsed_content(f"initialize#{index}")
     parser.get_parsed_content("evaluator").run()
-    result = run_bundle_twice("evaluating", *EVALUATE, "multi_gpu_evaluate", output_dir=tmp_path / "two", **knobs)
+    result = run_bundle_twice("evaluating", *EVALUATE, "multi_gpu_evaluate", output_dir=tmp_path / "two", **settings)
     assert result.returncode == 0, result.stderr
-    for name in ("per_case.csv", "referee.csv", "summary.json", "summary.md"):
+    for name in ("per_case.csv", "reliability.csv", "summary.json", "summary.md"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
-    assert result.stdout.count("Not for diagnosis") == 2  # of the table and of the critic as referee
+    assert result.stdout.count("Not for diagnosis") == 2  # of the table and of the critic's reliability
     assert (tmp_path / "two" / "report.html").is_file()
     assert len(list((tmp_path / "two").glob("*_seg.nii.gz"))) == 3
 

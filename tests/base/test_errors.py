@@ -57,12 +57,14 @@ def test_a_users_mistake_ends_with_one_line(program: str) -> None:
     assert not any("Traceback" in line for line in lines)
 
 
-def test_a_full_gpu_ends_with_the_knobs_that_need_less() -> None:
+def test_a_full_gpu_ends_with_the_settings_that_need_less() -> None:
     message = "CUDA out of memory. Tried to allocate 2.00 GiB."
     code, lines = run(PLAIN.format(code=f"import torch\nraise torch.OutOfMemoryError('{message}')"))
     assert code == 1
     assert lines[-2] == f"error: the GPU's memory is full ({message})"
-    assert all(knob in lines[-1] for knob in ("--batch_size", "--patch_size", "--features", "--amp", "--accumulate"))
+    assert all(
+        setting in lines[-1] for setting in ("--batch_size", "--patch_size", "--features", "--amp", "--accumulate")
+    )
     assert not any("Traceback" in line for line in lines)
 
 

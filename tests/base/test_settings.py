@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scripts.base.errors import BundleError
-from scripts.base.settings import check_knobs
+from scripts.base.settings import check_settings
 
 GOOD: dict[str, Any] = {
     "batch_size": 2,
@@ -20,12 +20,12 @@ GOOD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", [{}, {"patch_size": 16}, {"features": 48}, {"val_interval": 10}, {"accumulate": 4}])
-def test_good_knobs_pass(change: dict[str, Any]) -> None:
-    check_knobs(**(GOOD | change))
+def test_good_settings_pass(change: dict[str, Any]) -> None:
+    check_settings(**(GOOD | change))
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"),
+    ("setting", "value"),
     [
         ("batch_size", 0),
         ("batch_size", -2),
@@ -44,6 +44,6 @@ def test_good_knobs_pass(change: dict[str, Any]) -> None:
         ("max_skipped", 0),
     ],
 )
-def test_a_bad_knob_is_named_with_its_value(knob: str, value: Any) -> None:
-    with pytest.raises(BundleError, match=f"{knob} is {value}"):
-        check_knobs(**(GOOD | {knob: value}))
+def test_a_bad_setting_is_named_with_its_value(setting: str, value: Any) -> None:
+    with pytest.raises(BundleError, match=f"{setting} is {value}"):
+        check_settings(**(GOOD | {setting: value}))

@@ -19,15 +19,15 @@ from monai.data import MetaTensor
 from monai.engines import Evaluator
 
 from scripts.brats import REGIONS
-from scripts.evaluation.reliability import RefereeHandler, distance_within, judge_case, summarise
-from scripts.evaluation.report.reliability_section import referee_section
+from scripts.evaluation.reliability import ReliabilityHandler, distance_within, score_case, summarise
+from scripts.evaluation.report.reliability_section import reliability_section
 
 SHAPE = (14, 12, 10)
 SPACING = (1.0, 2.0, 3.0)
 
 
 def make_case(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> dict[str, np.ndarray]:
-    """A box that is found a voxel too far, with noisy judges; TC, WT and ET are alike but for the noise."""
+    """A box that is found a voxel too far, with noisy uncertainties; TC, WT and ET are alike but for the noise."""
     rng = np.random.default_rng(seed)
     truth, prediction = np.zeros((2, 3, *shape), bool)
     truth[:, 4:9, 4:9, 3:7] = True
@@ -50,17 +50,17 @@ def brute_force_distance(mask: np.ndarray, spacing: tuple[float, ...]) -> np.nda
     return distances.min(axis=1).reshape(mask.shape)
 
 
-def pair_count(wrong: np.ndarray, doubt: np.ndarray) -> float:
-    """How often a wrong voxel is doubted more than a right one, ties half."""
-    pairs = doubt[wrong][:, None] - doubt[~wrong][None]
+def pair_count(wrong: np.ndarray, uncertainty: np.ndarray) -> float:
+    """How often a wrong voxel is more uncertain than a right one, ties half."""
+    pairs = uncertainty[wrong][:, None] - uncertainty[~wrong][None]
     return float(((pairs > 0) + 0.5 * (pairs == 0)).mean())
 
 
-def naive_average_precision(wrong: np.ndarray, doubt: np.ndarray) -> float:
+def naive_average_precision(wrong: np.ndarray, uncertainty: np.ndarray) -> float:
     """Precision at every threshold, weighed by the recall that it gains."""
     total, recall = 0.0, 0.0
-    for threshold in sorted(set(doubt.tolist()), reverse=True):
-        flagged = doubt >= threshold
+    for threshold in sorted(set(uncertainty.tolist()), reverse=True):
+        flagged = uncertainty >= threshold
         gained = (flagged & wrong).sum() / wrong.sum()
         total += (gained - recall) * (flagged & wrong).sum() / flagged.sum()
         recall = gained
@@ -77,7 +77,7 @@ def surface(mask: np.ndarray) -> np.ndarray:
 
 def test_areas_are_those_of_a_pair_count_in_zones_of_brute_force() -> None:
     case = make_case()
-    rows = judge_case(**case, spacing=SPACING)
+    rows = score_case(**case, spacing=SPACING)
     for i, row in enumerate(rows):
         p, t, q, c = (case[name][i] for name in ("prediction", "truth", "probabilities", "confidence"))
         q = q.astype(np.float64)
@@ -90,9 +90,9 @@ def test_areas_are_those_of_a_pair_count_in_zones_of_brute_force() -> None:
             wrong = (p != t)[inside]
             assert row[f"{zone}_voxels"] == inside.sum()
             assert row[f"{zone}_wrong_share"] == pytest.approx(wrong.mean())
-            for judge, doubt in (("critic", 1 - c), ("entropy", entropy)):
-                found = [row[f"{zone}_{figure}_{judge}"] for figure in ("auroc", "average_precision")]
-                expected = [pair_count(wrong, doubt[inside]), naive_average_precision(wrong, doubt[inside])]
+            for name, uncertainty in (("critic", 1 - c), ("entropy", entropy)):
+                found = [row[f"{zone}_{score}_{name}"] for score in ("auroc", "average_precision")]
+                expected = [pair_count(wrong, uncertainty[inside]), naive_average_precision(wrong, uncertainty[inside])]
                 assert found == pytest.approx(expected, abs=1e-6)
         around = brute_force_distance(p, SPACING) <= 10
         assert row["mean_confidence"] == pytest.approx(c[around].mean(), abs=1e-6)
@@ -103,10 +103,10 @@ def test_areas_are_those_of_a_pair_count_in_zones_of_brute_force() -> None:
 def test_what_is_far_away_does_not_count() -> None:
     shape = (60, 12, 10)
     case = make_case(shape=shape)
-    before = judge_case(**case, spacing=SPACING)
+    before = score_case(**case, spacing=SPACING)
     for name in ("probabilities", "confidence"):
         case[name][:, 25:] = 0.5
-    assert judge_case(**case, spacing=SPACING) == before
+    assert score_case(**case, spacing=SPACING) == before
 
 
 @settings(max_examples=25, deadline=None)
@@ -127,13 +127,13 @@ def test_distances_are_exact_within_their_reach(
     )
 
 
-def test_a_perfect_judge_and_a_perfect_segmentation() -> None:
+def test_a_perfect_critic_and_a_perfect_segmentation() -> None:
     case = make_case()
     case["confidence"] = (case["prediction"] == case["truth"]).astype(np.float32)
-    row = judge_case(**case, spacing=SPACING)[0]
+    row = score_case(**case, spacing=SPACING)[0]
     assert row["boundary_auroc_critic"] == row["neighbourhood_average_precision_critic"] == 1
     case["prediction"] = case["truth"]
-    row = judge_case(**case, spacing=SPACING)[0]
+    row = score_case(**case, spacing=SPACING)[0]
     assert math.isnan(row["boundary_auroc_critic"])
     assert math.isnan(row["neighbourhood_average_precision_entropy"])
     assert row["neighbourhood_wrong_share"] == 0
@@ -143,7 +143,7 @@ def test_absent_and_missed_regions() -> None:
     case = make_case()
     case["prediction"][0] = case["truth"][0] = False
     case["prediction"][2] = False
-    absent, _, missed = judge_case(**case, spacing=SPACING)
+    absent, _, missed = score_case(**case, spacing=SPACING)
     assert absent["dice"] == 1
     assert all(math.isnan(v) for k, v in absent.items() if "auroc" in k or k.startswith("mean"))
     assert missed["dice"] == 0
@@ -156,11 +156,13 @@ def test_absent_and_missed_regions() -> None:
 def make_rows(
     critic: float, entropy: float, *, confidence: tuple[float, ...] = (0.9, 0.2, 0.4)
 ) -> list[dict[str, Any]]:
-    figures = {"wrong_share": 0.1, "voxels": 10}
-    figures |= {
-        f"{f}_{j}": v for f in ("auroc", "average_precision") for j, v in (("critic", critic), ("entropy", entropy))
+    scores = {
+        f"{score}_{name}": value
+        for score in ("auroc", "average_precision")
+        for name, value in (("critic", critic), ("entropy", entropy))
     }
-    zones = {f"{zone}_{name}": value for zone in ("boundary", "neighbourhood") for name, value in figures.items()}
+    scores |= {"wrong_share": 0.1, "voxels": 10}
+    zones = {f"{zone}_{name}": value for zone in ("boundary", "neighbourhood") for name, value in scores.items()}
     return [
         {"case": str(i), "region": region, "dice": dice, "mean_confidence": c, "mean_entropy": -dice, **zones}
         for i, (dice, c) in enumerate(zip((0.9, 0.1, 0.5), confidence))
@@ -188,7 +190,7 @@ def test_correlations_are_of_ranks_and_have_the_right_sign() -> None:
     assert few == {"n": 2, "critic": None, "entropy": None}
 
 
-def test_means_leave_out_and_count_what_cannot_be_judged() -> None:
+def test_means_leave_out_and_count_what_cannot_be_scored() -> None:
     rows = make_rows(0.6, 0.8)
     for row in rows[::3]:
         row["boundary_auroc_critic"] = math.nan
@@ -211,27 +213,27 @@ def run_handler(folder: Path, *, without: str | None = None) -> None:
         return [{name: volume for name, volume in output.items() if name != without}]
 
     engine = Engine(step)
-    RefereeHandler(folder).attach(cast(Evaluator, engine))
+    ReliabilityHandler(folder).attach(cast(Evaluator, engine))
     engine.run([[{"case": f"case_{seed}", "seed": seed}] for seed in range(3)])
 
 
 def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_handler(tmp_path)
-    with open(tmp_path / "referee.csv") as file:
+    with open(tmp_path / "reliability.csv") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["region"]) for row in rows] == [(f"case_{i}", r) for i in range(3) for r in REGIONS]
     # the spacing is that of the truth
-    expected = judge_case(**make_case(2), spacing=(2.0, 2, 2))[1]
+    expected = score_case(**make_case(2), spacing=(2.0, 2, 2))[1]
     assert int(rows[7]["boundary_voxels"]) == expected["boundary_voxels"]
     assert float(rows[7]["neighbourhood_auroc_entropy"]) == pytest.approx(
         expected["neighbourhood_auroc_entropy"], rel=1e-5
     )
-    summary = json.loads((tmp_path / "referee.json").read_text(), parse_constant=pytest.fail)
+    summary = json.loads((tmp_path / "reliability.json").read_text(), parse_constant=pytest.fail)
     assert summary["cases"] == 3
     printed = capsys.readouterr().out
     assert all(line in printed for line in summary["verdict"])
     assert "Not for diagnosis." in printed
-    section = referee_section(tmp_path)
+    section = reliability_section(tmp_path)
     assert section is not None
     assert "Not for diagnosis." in section.html
     assert section.html.count("<tr>") == 3 + 8 + 3
@@ -242,8 +244,8 @@ def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pyt
 def test_without_confidence_or_truth_it_says_that_it_is_left_out(
     without: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "referee.json").write_text("{}")  # of a former run
+    (tmp_path / "reliability.json").write_text("{}")  # of a former run
     run_handler(tmp_path, without=without)
     assert "left out" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
-    assert referee_section(tmp_path) is None
+    assert reliability_section(tmp_path) is None

@@ -23,7 +23,7 @@ from scripts.federated.algo import CONFIG_FILES, ReciprocalAlgo, averageable
 BUNDLE = Path(__file__).parents[2]
 SMALL = {"features": 8, "critic_features": 4, "spacing": 5.0, "patch_size": 16, "rounds": 2, "local_epochs": 1}
 # the critic begins in the second round of each site, at an iteration that none reaches in a round of its own
-KNOBS = SMALL | {"vat_start": 0, "critic_start": 3}
+SETTINGS = SMALL | {"vat_start": 0, "critic_start": 3}
 CASES = {"a": 6, "b": 8}
 
 Weights = dict[str, torch.Tensor]
@@ -75,13 +75,15 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def make_algo(cohort: Path, folder: Path, **knobs: Any) -> ReciprocalAlgo:
+def make_algo(cohort: Path, folder: Path, **settings: Any) -> ReciprocalAlgo:
     places = {"dataset_dir": cohort, "output_dir": folder, "ckpt_dir": folder / "models", "cache_dir": folder / "cache"}
-    return ReciprocalAlgo(str(BUNDLE), knobs=KNOBS | {name: str(path) for name, path in places.items()} | knobs)
+    return ReciprocalAlgo(
+        str(BUNDLE), settings=SETTINGS | {name: str(path) for name, path in places.items()} | settings
+    )
 
 
-def make_site(cohort: Path, folder: Path, **knobs: Any) -> Site:
-    site = Site(make_algo(cohort, folder, **knobs))
+def make_site(cohort: Path, folder: Path, **settings: Any) -> Site:
+    site = Site(make_algo(cohort, folder, **settings))
     site.algo.initialize()
 
     def count() -> None:
@@ -145,10 +147,10 @@ def test_sites_start_a_round_from_the_shared_weights_and_train_both_networks(fed
 def test_iterations_rates_and_optimisers_run_on_over_the_rounds(federation: Federation) -> None:
     for site in federation.sites:
         state, steps = site.algo.trainer.state, sum(site.steps)
-        assert site.steps[0] == site.steps[1] <= KNOBS["critic_start"]
+        assert site.steps[0] == site.steps[1] <= SETTINGS["critic_start"]
         assert (state.epoch, state.iteration) == (2, steps)
         assert {int(s["step"]) for s in state.g_optimizer.state.values()} == {steps}
-        assert {int(s["step"]) for s in state.d_optimizer.state.values()} == {steps - KNOBS["critic_start"]}
+        assert {int(s["step"]) for s in state.d_optimizer.state.values()} == {steps - SETTINGS["critic_start"]}
         assert site.rates == pytest.approx([0.001 * (1 - epoch / 2) ** 0.9 for epoch in (1, 2)])
 
 
@@ -156,7 +158,7 @@ def test_counts_of_batches_stay_at_the_site(federation: Federation) -> None:
     for site in federation.sites:
         assert all(weight.is_floating_point() for weight in site.sent[1].values())
         counts = {int(weight) for name, weight in site.critics[1].items() if name.endswith("num_batches_tracked")}
-        assert counts == {site.algo.trainer.state.iteration - KNOBS["critic_start"]}
+        assert counts == {site.algo.trainer.state.iteration - SETTINGS["critic_start"]}
     running = [name for name in federation.shared[0] if "running" in name]
     assert len(running) == 6
 
@@ -190,8 +192,8 @@ def test_the_best_weights_are_the_received_ones_where_training_gains_nothing(fed
 
 
 def test_a_local_critic_stays_at_its_site(cohorts: dict[str, Path], tmp_path: Path) -> None:
-    knobs = {"local_critic": True, "critic_start": 0}
-    sites = [make_site(cohort, tmp_path / name, **knobs) for name, cohort in cohorts.items()]
+    settings = {"local_critic": True, "critic_start": 0}
+    sites = [make_site(cohort, tmp_path / name, **settings) for name, cohort in cohorts.items()]
     assert all(weight.equal(own) for weight, own in zip(*(s.algo.trainer.state.d_network.parameters() for s in sites)))
     before = copied(sites[0].algo.trainer.state.d_network.state_dict())
     federate(sites, rounds=1)
@@ -202,9 +204,9 @@ def test_a_local_critic_stays_at_its_site(cohorts: dict[str, Path], tmp_path: Pa
         assert not torch.equal(ours, theirs)
 
 
-def test_the_overlay_sets_knobs_alone() -> None:
-    knobs, changes = (yaml.safe_load((BUNDLE / file).read_text()) for file in CONFIG_FILES)
-    assert changes.keys() - knobs.keys() == {"rounds", "local_epochs", "local_critic"}
+def test_the_overlay_sets_settings_alone() -> None:
+    settings, changes = (yaml.safe_load((BUNDLE / file).read_text()) for file in CONFIG_FILES)
+    assert changes.keys() - settings.keys() == {"rounds", "local_epochs", "local_critic"}
 
 
 def test_a_broken_case_is_named_before_the_site_trains(cohorts: dict[str, Path], tmp_path: Path) -> None:

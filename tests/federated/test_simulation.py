@@ -20,7 +20,7 @@ from scripts.data.phantoms import make_cohort
 pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed (requirements-federated.txt)")
 
 BUNDLE = Path(__file__).parents[2]
-KNOBS = {
+SETTINGS = {
     "features": 8,
     "critic_features": 4,
     "spacing": 5.0,
@@ -38,9 +38,9 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [Path(make_cohort(folder / f"{n} cases", cases=n, shape=(32, 32, 32), seed=n)) for n in (6, 8)]
 
 
-def simulate(cohorts: list[Path], folder: Path, **knobs: object) -> subprocess.CompletedProcess[str]:
+def simulate(cohorts: list[Path], folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "scripts.federated", "--sites", *map(str, cohorts)]
-    command += ["--knobs", json.dumps(KNOBS | knobs), "--output_dir", str(folder)]
+    command += ["--settings", json.dumps(SETTINGS | settings), "--output_dir", str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=580, env=environment)
 
@@ -56,7 +56,7 @@ def test_two_rounds_of_two_sites_give_networks_for_the_bundle(
     assert "Not for diagnosis" in result.stdout
     config = ConfigParser()
     config.read_config(BUNDLE / "configs" / "train.yaml")
-    config.update(KNOBS)
+    config.update(SETTINGS)
     initial = torch.load(tmp_path / "out" / "initial.pt", weights_only=True)
     for kind, name in (("segmenter", "network"), ("critic", "critic")):
         path = tmp_path / "out" / ("model.pt" if kind == "segmenter" else "critic.pt")

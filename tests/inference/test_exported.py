@@ -50,9 +50,9 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(make_cohort(tmp_path_factory.mktemp("data"), cases=1, shape=(160, 176, 144)))
 
 
-def segment(phantoms: Path, folder: Path, **knobs: object) -> np.ndarray:
+def segment(phantoms: Path, folder: Path, **settings: object) -> np.ndarray:
     places = {"dataset_dir": phantoms, "output_dir": folder, "cache_dir": folder}
-    result = run_bundle("inferring", INFERENCE, **places, whole_voxels=0, **knobs)
+    result = run_bundle("inferring", INFERENCE, **places, max_whole_brain_voxels=0, **settings)
     assert result.returncode == 0, result.stderr
     return voxels(next(folder.glob("*_seg.nii.gz")))
 
@@ -90,7 +90,7 @@ def test_onnx_takes_images_of_any_multiple_of_16(onnx: Path, torchscript: Path) 
     network = load_exported(str(torchscript), torch.device("cpu"))
     with torch.no_grad():
         torch.testing.assert_close(OnnxNetwork(str(onnx))(image), network(image), rtol=1e-3, atol=1e-3)
-    with pytest.raises(BundleError, match="--whole_voxels 0"):
+    with pytest.raises(BundleError, match="--max_whole_brain_voxels 0"):
         OnnxNetwork(str(onnx))(torch.rand(1, 4, 32, 40, 16))
 
 

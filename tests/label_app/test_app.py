@@ -24,7 +24,7 @@ from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.discovery import find_cases
 from scripts.data.phantoms import make_cohort
-from scripts.label_app.confidence import overlay, review_figures, score
+from scripts.label_app.confidence import overlay, review_metrics, score
 from scripts.label_app.volumes import to_labels, to_view
 from tests.data.test_checks import make_case, make_label, save, save_dicom
 from tests.outputs import label_dice
@@ -114,30 +114,30 @@ def test_a_label_that_does_not_fit_is_refused(
 # ---- what the critic says
 
 
-def test_figures_of_a_cube_by_hand() -> None:
+def test_metrics_of_a_cube_by_hand() -> None:
     labels = np.zeros((40, 40, 40), np.uint8)
     labels[10:14, 10:14, 10:14] = 2
     labels[11:13, 11:13, 11:13] = 1
     confidence = np.full((3, 40, 40, 40), 0.75)
     confidence[1, :, :, 12] = 0.25
     confidence[1, :, :, 35] = 0.0  # beyond 10 mm of the tumour
-    figures = review_figures(labels, np.full((3, 40, 40, 40), 0.5), confidence, spacing=(1.0, 1.0, 2.0))
-    assert figures["volumes_ml"] == pytest.approx(
+    metrics = review_metrics(labels, np.full((3, 40, 40, 40), 0.5), confidence, spacing=(1.0, 1.0, 2.0))
+    assert metrics["volumes_ml"] == pytest.approx(
         {"necrotic core": 0.016, "oedema": 0.112, "enhancing tumour": 0, "TC": 0.016, "WT": 0.128, "ET": 0}
     )
-    assert figures["slice"] == {"axis": 2, "index": 12}
-    assert figures["mean_confidence"]["TC"] == pytest.approx(0.75)
-    assert 0.6 < figures["mean_confidence"]["WT"] < 0.75
-    assert figures["mean_entropy"]["WT"] == pytest.approx(np.log(2))
-    assert figures["mean_confidence"]["ET"] is None
-    assert score(figures) == pytest.approx((0.75 + figures["mean_confidence"]["WT"]) / 2)
+    assert metrics["slice"] == {"axis": 2, "index": 12}
+    assert metrics["mean_confidence"]["TC"] == pytest.approx(0.75)
+    assert 0.6 < metrics["mean_confidence"]["WT"] < 0.75
+    assert metrics["mean_entropy"]["WT"] == pytest.approx(np.log(2))
+    assert metrics["mean_confidence"]["ET"] is None
+    assert score(metrics) == pytest.approx((0.75 + metrics["mean_confidence"]["WT"]) / 2)
     assert overlay(confidence)[20, 20].tolist() == [75] * 12 + [25] + [75] * 22 + [0] + [75] * 4
 
 
-def test_of_nothing_there_is_no_figure() -> None:
-    figures = review_figures(np.zeros((4, 4, 4)), np.zeros((3, 4, 4, 4)), np.ones((3, 4, 4, 4)), spacing=(1, 1, 1))
-    assert figures["slice"] is None
-    assert score(figures) is None
+def test_of_nothing_there_is_no_metric() -> None:
+    metrics = review_metrics(np.zeros((4, 4, 4)), np.zeros((3, 4, 4, 4)), np.ones((3, 4, 4, 4)), spacing=(1, 1, 1))
+    assert metrics["slice"] is None
+    assert score(metrics) is None
 
 
 # ---- the datastore

@@ -109,12 +109,12 @@ def test_a_case_is_segmented_seen_corrected_and_saved(page: Any, server: Server)
 
     assert changes(page, lambda: click(page, "#segment"))
     assert page.inner_text("#origin") == "segmented · not saved"
-    expected, figures = server.infer("confidence", case)
+    expected, metrics = server.infer("confidence", case)
     for name, row in (("oedema", "[data-values='2']"), ("WT", "[data-region=WT]")):
         shown = float(page.inner_text(f"{row} td >> nth=0"))
-        assert shown == pytest.approx(figures["volumes_ml"][name], abs=0.051)  # one decimal, ties either way
-    assert page.inner_text("[data-region=WT] td >> nth=1") == f"{figures['mean_confidence']['WT']:.3f}"
-    assert f"axial {figures['slice']['index'] + 1} / 40" in page.inner_text("#readout")
+        assert shown == pytest.approx(metrics["volumes_ml"][name], abs=0.051)  # one decimal, ties either way
+    assert page.inner_text("[data-region=WT] td >> nth=1") == f"{metrics['mean_confidence']['WT']:.3f}"
+    assert f"axial {metrics['slice']['index'] + 1} / 40" in page.inner_text("#readout")
     assert changes(page, lambda: click(page, "[data-modality=T1]"))
     assert changes(page, partial(slide, page, "confidence", 70))
     assert changes(page, partial(slide, page, "label", 90))

@@ -20,11 +20,11 @@ def judged(confidence: float | None, entropy: float | None) -> dict[str, Any]:
 
 
 def test_cases_are_chosen_by_their_score() -> None:
-    figures = {"a": judged(0.9, 0.3), "b": judged(0.2, 0.1), "c": judged(None, None), "d": judged(0.5, 0.4)}
-    pool = [{"case": case} for case in figures]
+    metrics = {"a": judged(0.9, 0.3), "b": judged(0.2, 0.1), "c": judged(None, None), "d": judged(0.5, 0.4)}
+    pool = [{"case": case} for case in metrics]
 
     def chosen(choice: str, count: int) -> list[str]:
-        return [item["case"] for item in choose(choice, pool, figures, count=count, draw=0)]
+        return [item["case"] for item in choose(choice, pool, metrics, count=count, draw=0)]
 
     assert chosen("least confident", 4) == ["b", "d", "a", "c"]
     assert chosen("highest entropy", 2) == ["d", "a"]

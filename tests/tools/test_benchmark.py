@@ -12,8 +12,8 @@ BUNDLE = Path(__file__).parents[2]
 
 
 def test_each_variant_of_a_step_gets_a_row_of_time_and_memory() -> None:
-    knobs = '{"patch_size": 16, "features": 8, "critic_features": 4}'
-    command = [sys.executable, "-m", "scripts.tools.benchmark", "--steps", "2", "--knobs", knobs]
+    settings = '{"patch_size": 16, "features": 8, "critic_features": 4}'
+    command = [sys.executable, "-m", "scripts.tools.benchmark", "--steps", "2", "--settings", settings]
     result = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     header, *rows = result.stdout.splitlines()

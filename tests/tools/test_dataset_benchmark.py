@@ -29,7 +29,7 @@ def test_links_are_cases_of_their_own(tmp_path: Path) -> None:
 
 
 def test_each_part_gets_a_row_of_time_and_memory() -> None:
-    knobs = '{"patch_size": 16, "features": 8, "critic_features": 4, "spacing": 5.0}'
+    settings = '{"patch_size": 16, "features": 8, "critic_features": 4, "spacing": 5.0}'
     command = [
         sys.executable,
         "-m",
@@ -43,7 +43,7 @@ def test_each_part_gets_a_row_of_time_and_memory() -> None:
         "32",
         "32",
     ]
-    result = subprocess.run([*command, "--knobs", knobs], cwd=BUNDLE, capture_output=True, text=True, timeout=300)
+    result = subprocess.run([*command, "--settings", settings], cwd=BUNDLE, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     _, header, *rows = result.stdout.splitlines()
     assert header.split() == ["seconds", "of", "CPU", "peak", "GB"]

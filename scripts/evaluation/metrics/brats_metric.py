@@ -15,31 +15,19 @@ from monai.handlers import IgniteMetricHandler
 from monai.metrics import CumulativeIterationMetric
 
 from scripts.base.errors import BundleError
-from scripts.brats import REGIONS
-from scripts.evaluation.metrics.case_metrics import FIGURES, case_figures, figures_of
-from scripts.evaluation.metrics.scoring_rules import CONVENTIONS, RULES
-
-__all__ = [
-    "CONVENTIONS",
-    "FIGURES",
-    "REGIONS",
-    "BratsMetric",
-    "BratsMetricHandler",
-    "case_figures",
-    "figures_of",
-    "from_output",
-]
+from scripts.evaluation.metrics.case_metrics import case_metrics, select_metrics
+from scripts.evaluation.metrics.scoring_rules import SCORING_RULES
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 Cases = torch.Tensor | Sequence[torch.Tensor | None]
 
 
 class BratsMetric(CumulativeIterationMetric):
-    """Figures per case and region by a challenge's rules, (N, 3, F) in float64: by BraTS's, no case is ever skipped.
+    """Metrics per case and region by a challenge's rules, (N, 3, F) in float64: by BraTS's, no case is ever skipped.
 
-    Each convention is a class of `scripts.evaluation.metrics.scoring_rules`:
+    Each set of scoring rules is a class of `scripts.evaluation.metrics.scoring_rules`:
 
-    | convention  | rules                          | figures                                                        |
+    | name        | rules                          | metrics                                                        |
     |-------------|--------------------------------|----------------------------------------------------------------|
     | `brats2021` | `Brats2021`, as in the paper   | `dice`, `hd95`, `sensitivity`, `specificity`, `surface_dice`,  |
     |             |                                | `volume_ml`, `true_volume_ml`, `lesions`, `true_lesions`,      |
@@ -48,28 +36,28 @@ class BratsMetric(CumulativeIterationMetric):
     |             |                                | `false_lesions`                                                |
     | `monai`     | `Monai`: NaN as MONAI gives it | as `brats2021`                                                 |
 
-    Of a case without truth, figures that need one are NaN. Voxel spacing is that of the truth, or else of the
+    Of a case without truth, metrics that need one are NaN. Voxel spacing is that of the truth, or else of the
     prediction, where one is a `MetaTensor`; where both are plain tensors it is the one given.
 
     Args:
-        convention: one of `CONVENTIONS`.
-        figures: those to compute, or None for all of the convention.
+        scoring_rules: one of `SCORING_RULES`.
+        metrics: those to compute, or None for all of the scoring rules.
         spacing: of plain tensors, in mm along each axis.
 
     Raises:
-        BundleError: if there is no such convention, or it has no such figure.
+        BundleError: if there is no such set of scoring rules, or it has no such metric.
     """
 
     def __init__(
         self,
         *,
-        convention: str = "brats2021",
-        figures: Sequence[str] | None = None,
+        scoring_rules: str = "brats2021",
+        metrics: Sequence[str] | None = None,
         spacing: Sequence[float] = ISOTROPIC,
     ) -> None:
         super().__init__()
-        self.convention = convention
-        self.figures = figures_of(convention, figures)
+        self.scoring_rules = scoring_rules
+        self.metrics = select_metrics(scoring_rules, metrics)
         self.spacing = spacing
 
     def __call__(
@@ -79,7 +67,7 @@ class BratsMetric(CumulativeIterationMetric):
         probabilities: Cases | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Adds cases and returns their figures, (B, 3, F).
+        """Adds cases and returns their metrics, (B, 3, F).
 
         Args:
             y_pred: predicted regions, binary: (B, 3, H, W, D), or B tensors of (3, H, W, D).
@@ -88,11 +76,11 @@ class BratsMetric(CumulativeIterationMetric):
             kwargs: none are used.
 
         Raises:
-            BundleError: as `case_figures` does, or if the number of cases differs.
+            BundleError: as `case_metrics` does, or if the number of cases differs.
         """
-        figures = self._compute_tensor(y_pred, y, probabilities)
-        self.extend(figures)
-        return figures
+        metrics = self._compute_tensor(y_pred, y, probabilities)
+        self.extend(metrics)
+        return metrics
 
     def _compute_tensor(  # type: ignore[override]
         self, y_pred: TensorOrList, y: Cases | None = None, probabilities: Cases | None = None
@@ -111,38 +99,38 @@ class BratsMetric(CumulativeIterationMetric):
         self, prediction: torch.Tensor, truth: torch.Tensor | None, probabilities: torch.Tensor | None
     ) -> np.ndarray:
         spacing = next((m.pixdim.tolist() for m in (truth, prediction) if isinstance(m, MetaTensor)), self.spacing)
-        figures = case_figures(
+        metrics = case_metrics(
             prediction,
             truth,
             spacing=spacing,
-            convention=self.convention,
+            scoring_rules=self.scoring_rules,
             probabilities=probabilities,
-            figures=self.figures,
+            metrics=self.metrics,
         )
-        return np.transpose([figures[name] for name in self.figures])
+        return np.transpose([metrics[name] for name in self.metrics])
 
     def aggregate(self) -> torch.Tensor:
-        """Returns each figure's mean, (F,): over the regions of a case, then over cases, as MONAI's, NaN skipped.
+        """Returns each metric's mean, (F,): over the regions of a case, then over cases, as MONAI's, NaN skipped.
 
         Raises:
             BundleError: before the first case.
         """
         buffer = self.get_buffer()
         if buffer is None:
-            raise BundleError(f"{', '.join(self.figures)}: no case to take the mean of; evaluate at least one.")
+            raise BundleError(f"{', '.join(self.metrics)}: no case to take the mean of; evaluate at least one.")
         return buffer.nanmean(dim=1).nanmean(dim=0)
 
 
 class BratsMetricHandler(IgniteMetricHandler):
-    """Gives an evaluator all figures in one pass; its own value is the headline's mean.
+    """Gives an evaluator all metrics in one pass; its own value is the headline's mean.
 
     The headline is `dice`, under `brats2023` `lesion_dice`. After an epoch `engine.state.metric_details` has the
-    (N, 3) of each figure under the figure's name, and the headline's also under the name that the handler is attached
+    (N, 3) of each metric under the metric's name, and the headline's also under the name that the handler is attached
     by; `engine.state.metrics` has their means.
 
     Args:
-        convention: one of `CONVENTIONS`.
-        figures: those to compute, the headline among them, or None for all of the convention.
+        scoring_rules: one of `SCORING_RULES`.
+        metrics: those to compute, the headline among them, or None for all of the scoring rules.
         spacing: of plain tensors, in mm along each axis.
         output_transform: takes predictions and truths, and probabilities if wanted, from `engine.state.output`.
 
@@ -153,21 +141,21 @@ class BratsMetricHandler(IgniteMetricHandler):
     def __init__(
         self,
         *,
-        convention: str = "brats2021",
-        figures: Sequence[str] | None = None,
+        scoring_rules: str = "brats2021",
+        metrics: Sequence[str] | None = None,
         spacing: Sequence[float] = ISOTROPIC,
         output_transform: Callable | None = None,
     ) -> None:
-        self.metric = BratsMetric(convention=convention, figures=figures, spacing=spacing)
-        self.headline = RULES[convention].headline
-        if self.headline not in self.metric.figures:
-            found = ", ".join(self.metric.figures)
-            raise BundleError(f"figures: found {found}; add {self.headline}, the value of a {convention} handler.")
+        self.metric = BratsMetric(scoring_rules=scoring_rules, metrics=metrics, spacing=spacing)
+        self.headline = SCORING_RULES[scoring_rules].headline
+        if self.headline not in self.metric.metrics:
+            found = ", ".join(self.metric.metrics)
+            raise BundleError(f"metrics: found {found}; add {self.headline}, the value of a {scoring_rules} handler.")
         super().__init__(metric_fn=self.metric, output_transform=output_transform or from_output(["pred", "label"]))
 
     def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]
-        """Hooks the metric to an evaluator; raises BundleError for the name of another figure than the headline."""
-        if name in self.metric.figures and name != self.headline:
+        """Hooks the metric to an evaluator; raises BundleError for the name of another metric than the headline."""
+        if name in self.metric.metrics and name != self.headline:
             raise BundleError(f"name of the metric: found {name}, whose value would be {self.headline}; take another.")
         super().attach(engine, name)
 
@@ -183,8 +171,8 @@ class BratsMetricHandler(IgniteMetricHandler):
     def compute(self) -> float:
         """Gives the headline's mean, and the engine the rest."""
         assert self._engine is not None
-        means = dict(zip(self.metric.figures, self.metric.aggregate().tolist()))
-        details = dict(zip(self.metric.figures, self.metric.get_buffer().unbind(dim=-1)))
+        means = dict(zip(self.metric.metrics, self.metric.aggregate().tolist()))
+        details = dict(zip(self.metric.metrics, self.metric.get_buffer().unbind(dim=-1)))
         state: Any = self._engine.state
         state.metric_details.update({self._name: details[self.headline]} | details)
         state.metrics.update(means)

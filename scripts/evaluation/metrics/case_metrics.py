@@ -13,51 +13,52 @@ from monai.utils import convert_to_tensor, ensure_tuple
 
 from scripts.base.errors import BundleError
 from scripts.brats import REGIONS
-from scripts.evaluation.metrics.scoring_rules import CONVENTIONS, RULES, WITHOUT_TRUTH
-
-FIGURES = ("dice", "hd95", "sensitivity", "specificity")  # those of the paper's tables
+from scripts.evaluation.metrics.scoring_rules import SCORING_RULES, WITHOUT_TRUTH
 
 
-def case_figures(
+def case_metrics(
     prediction: Array,
     truth: Array | None,
     *,
     spacing: Sequence[float],
-    convention: str = "brats2021",
+    scoring_rules: str = "brats2021",
     probabilities: Array | None = None,
-    figures: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> dict[str, list[float]]:
-    """Figures of one case: for each name, the values of TC, WT and ET.
+    """Metrics of one case: for each name, the values of TC, WT and ET.
 
     Args:
         prediction: binary regions (3, H, W, D).
-        truth: binary regions of the same shape, or None: then figures that need it are NaN.
+        truth: binary regions of the same shape, or None: then metrics that need it are NaN.
         spacing: of the voxels, in mm along each axis.
-        convention: one of `CONVENTIONS`.
+        scoring_rules: one of `SCORING_RULES`.
         probabilities: of the regions, of the same shape.
-        figures: those to compute, or None for all of the convention.
+        metrics: those to compute, or None for all of the scoring rules.
 
     Raises:
-        BundleError: if there is no such convention or figure, shapes differ or are no regions, masks hold other values
+        BundleError: if there is no such set of scoring rules or metric, shapes differ or are no regions, masks hold other values
             than 0 and 1, or probabilities hold NaN or values outside [0, 1].
     """
-    names = figures_of(convention, figures)
+    names = select_metrics(scoring_rules, metrics)
     predicted = _regions("prediction", prediction)
     actual = np.zeros_like(predicted) if truth is None else _regions("truth", truth, predicted.shape)
     chances = [None] * 3 if probabilities is None else _probabilities(probabilities, predicted.shape)
-    regions = [RULES[convention](p, t, spacing=spacing, probabilities=c) for p, t, c in zip(predicted, actual, chances)]
+    regions = [
+        SCORING_RULES[scoring_rules](p, t, spacing=spacing, probabilities=c)
+        for p, t, c in zip(predicted, actual, chances)
+    ]
     computed = [name for name in names if truth is not None or name in WITHOUT_TRUTH]
     return {name: [float(getattr(r, name)()) if name in computed else math.nan for r in regions] for name in names}
 
 
-def figures_of(convention: str, chosen: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The figures of a convention, or the chosen ones of them, in the order of tables; BundleError for an unknown."""
-    if convention not in RULES:
-        raise BundleError(f"convention: found {convention!r}; give one of {', '.join(CONVENTIONS)}.")
-    known = RULES[convention].figures
+def select_metrics(scoring_rules: str, chosen: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The metrics of a set of scoring rules, or those chosen of them, in the order of tables; BundleError for an unknown."""
+    if scoring_rules not in SCORING_RULES:
+        raise BundleError(f"scoring_rules: found {scoring_rules!r}; give one of {', '.join(SCORING_RULES)}.")
+    known = SCORING_RULES[scoring_rules].metrics
     wanted = known if chosen is None else ensure_tuple(chosen)
     if not wanted or not set(wanted) <= set(known):
-        raise BundleError(f"figures: found {chosen!r}; give some of {', '.join(known)}, all those of {convention}.")
+        raise BundleError(f"metrics: found {chosen!r}; give some of {', '.join(known)}, all those of {scoring_rules}.")
     return tuple(name for name in known if name in wanted)
 
 

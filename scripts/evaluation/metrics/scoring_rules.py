@@ -25,7 +25,7 @@ WITHOUT_TRUTH = ("volume_ml", "lesions")
 
 
 class Brats2021:
-    """One region of one case, and its figures by the rules of BraTS 2021: each figure is a method, computed when asked.
+    """One region of one case, and its metrics by the rules of BraTS 2021: each metric is a method, computed when asked.
 
     | region        | dice              | hd95      | sensitivity  | specificity  | surface_dice |
     |---------------|-------------------|-----------|--------------|--------------|--------------|
@@ -44,7 +44,7 @@ class Brats2021:
         probabilities: of the prediction, of the same shape.
     """
 
-    figures: tuple[str, ...] = (
+    metrics: tuple[str, ...] = (
         *("dice", "hd95", "sensitivity", "specificity", "surface_dice"),
         *("volume_ml", "true_volume_ml", "lesions", "true_lesions", "calibration_error"),
     )
@@ -62,7 +62,7 @@ class Brats2021:
     ) -> None:
         self.whole_prediction, self.whole_truth, self.probabilities = prediction, truth, probabilities
         self.spacing = spacing
-        # what lies outside changes no figure but the count of negatives
+        # what lies outside changes no metric but the count of negatives
         box = bounding_box(prediction | truth, [DILATIONS] * 3)
         self.prediction, self.truth = prediction[box], truth[box]
         masks = (self.prediction, self.truth, self.prediction & self.truth)
@@ -115,9 +115,9 @@ class Brats2021:
 
 
 class Brats2023(Brats2021):
-    """The rules of BraTS 2023: the lesion-wise figures beside the plain ones, and a worst HD95 of 374 mm."""
+    """The rules of BraTS 2023: the lesion-wise metrics beside the plain ones, and a worst HD95 of 374 mm."""
 
-    figures = (*Brats2021.figures, "lesion_dice", "lesion_hd95", "missed_lesions", "false_lesions")
+    metrics = (*Brats2021.metrics, "lesion_dice", "lesion_hd95", "missed_lesions", "false_lesions")
     headline = "lesion_dice"
     worst_hd95 = 374.0
 
@@ -178,8 +178,7 @@ class Monai(Brats2021):
         return compute_confusion_matrix_metric(name, torch.tensor(counts, dtype=torch.float64)).item()
 
 
-RULES: dict[str, type[Brats2021]] = {"brats2021": Brats2021, "brats2023": Brats2023, "monai": Monai}
-CONVENTIONS = tuple(RULES)
+SCORING_RULES: dict[str, type[Brats2021]] = {"brats2021": Brats2021, "brats2023": Brats2023, "monai": Monai}
 
 
 def _share(part: int, whole: int) -> float:

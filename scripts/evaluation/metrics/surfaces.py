@@ -20,7 +20,7 @@ def surface_distances(
     A surface is what MONAI takes for it: the region's voxels with at least one of their six face neighbours outside
     the region, where outside the volume is outside the region. SciPy's erosion finds it and SciPy's KD-tree measures
     between centres of voxels, exactly in any spacing. MONAI's own functions do the same, but round to float32, and
-    would do it again for each figure. DeepMind's surface-distance lays surfaces between voxels and weighs their
+    would do it again for each metric. DeepMind's surface-distance lays surfaces between voxels and weighs their
     elements by area: on 63 pairs of real regions its HD95 differed by 0.14 mm in the median, and by 15.9 mm at most.
 
     Args:

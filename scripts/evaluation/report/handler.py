@@ -30,14 +30,14 @@ from scripts.evaluation.report.volumes import load_volumes
 class EvaluationReport:
     """Handler of a MONAI evaluator: prints a table of the regions and writes what is to be read when it completes.
 
-    It reports the metrics that are named after a figure of `report.tables.KINDS`, with or without `mean_`
+    It reports the metrics that are listed in `report.tables.METRIC_FORMATS`, with or without `mean_`
     before it, and names the rows after the `case` of the items. `per_case.csv`, `summary.json` and `summary.md` are
     always written; `boxplots.png`, `slices.png` and `report.html` on request, from the saved label maps.
 
     Args:
         output_dir: folder of the files, and of `<case>_seg.nii.gz`.
         title: line above the table, and the report's title.
-        convention: after which the metrics count.
+        scoring_rules: name of the scoring rules.
         html: whether to write the pictures and `report.html`.
         viewer_cases: how many cases the pictures and the viewer show, from the worst to the best.
         checkpoints: where the weights lie, to be named in the report.
@@ -49,7 +49,7 @@ class EvaluationReport:
         output_dir: PathLike,
         title: str,
         *,
-        convention: str = "brats2021",
+        scoring_rules: str = "brats2021",
         html: bool = False,
         viewer_cases: int = 3,
         checkpoints: str | Sequence[str] = (),
@@ -61,7 +61,7 @@ class EvaluationReport:
             )
         self.output_dir = Path(output_dir)
         self.title = title
-        self.convention = convention
+        self.scoring_rules = scoring_rules
         self.html = html
         self.viewer_cases = viewer_cases
         self.checkpoints = checkpoints
@@ -74,22 +74,22 @@ class EvaluationReport:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Evaluator) -> None:
-        figures = {name.removeprefix("mean_"): values for name, values in engine.state.metric_details.items()}
+        metrics = {name.removeprefix("mean_"): values for name, values in engine.state.metric_details.items()}
         # process by process, as the metrics gather their values
         cases = gathered(self._cases)
         if idist.get_rank() != 0:
             return
-        summary = write_tables(self.output_dir, cases, figures, title=self.title, convention=self.convention)
-        print(f"{self.title}\n{region_table(figures)}\n{self.output_dir / 'per_case.csv'}")
+        summary = write_tables(self.output_dir, cases, metrics, title=self.title, scoring_rules=self.scoring_rules)
+        print(f"{self.title}\n{region_table(metrics)}\n{self.output_dir / 'per_case.csv'}")
         if self.html:
             items = {str(item["case"]): item for item in engine.data_loader.dataset.data}  # type: ignore[union-attr]
             sections = [section for make in self.sections if (section := make()) is not None]
-            options: dict[str, Any] = {"title": self.title, "convention": self.convention, "summary": summary}
+            options: dict[str, Any] = {"title": self.title, "scoring_rules": self.scoring_rules, "summary": summary}
             facts = {"Weights": ", ".join(map(str, ensure_tuple(self.checkpoints)))} if self.checkpoints else {}
             path = write_pages(
                 self.output_dir,
                 [items[case] for case in cases],
-                figures,
+                metrics,
                 viewer_cases=self.viewer_cases,
                 facts=facts,
                 sections=sections,
@@ -105,25 +105,27 @@ class EvaluationReport:
 
 
 def write_tables(
-    output_dir: PathLike, cases: Sequence[str], figures: Mapping[str, Array], *, title: str, convention: str
+    output_dir: PathLike, cases: Sequence[str], metrics: Mapping[str, Array], *, title: str, scoring_rules: str
 ) -> Summary:
     """Writes `per_case.csv`, `summary.json` and `summary.md` and returns the summary.
 
-    Takes ids of N cases and (N, 3) by names of `report.tables.KINDS`; raises as `write_per_case` does.
+    Takes ids of N cases and (N, 3) by names of `report.tables.METRIC_FORMATS`; raises as `write_per_case` does.
     """
     folder = Path(output_dir)
-    write_per_case(folder / "per_case.csv", cases, figures)
-    summary = summarise(figures)
-    machine = summary_json(summary, title=title, convention=convention, cases=len(cases))
+    write_per_case(folder / "per_case.csv", cases, metrics)
+    summary = summarise(metrics)
+    machine = summary_json(summary, title=title, scoring_rules=scoring_rules, cases=len(cases))
     write_whole(folder / "summary.json", machine.encode())
-    write_whole(folder / "summary.md", summary_markdown(figures, summary, title=title, convention=convention).encode())
+    write_whole(
+        folder / "summary.md", summary_markdown(metrics, summary, title=title, scoring_rules=scoring_rules).encode()
+    )
     return summary
 
 
 def write_pages(
     output_dir: PathLike,
     items: Sequence[Item],
-    figures: Mapping[str, Array],
+    metrics: Mapping[str, Array],
     *,
     viewer_cases: int = 3,
     **report: Any,
@@ -135,7 +137,7 @@ def write_pages(
     Args:
         output_dir: where the files go, and where the label maps and confidence maps of the cases are.
         items: of the N cases, as `report.volumes.load_volumes` takes them.
-        figures: (N, 3) by names of `report.tables.KINDS`.
+        metrics: (N, 3) by names of `report.tables.METRIC_FORMATS`.
         viewer_cases: how many cases to show.
         report: further options of `report.page.write_report`.
 
@@ -143,10 +145,10 @@ def write_pages(
         BundleError: if a label map is missing, or as `write_report` does.
     """
     folder = Path(output_dir)
-    boxes = draw_box_plots(figures)
+    boxes = draw_box_plots(metrics)
     write_whole(folder / "boxplots.png", boxes)
     plots = [Plot("Distribution over the cases, as Fig. 3 of the paper.", boxes)]
-    slices, viewer = _look_at(folder, items, figures, viewer_cases)
+    slices, viewer = _look_at(folder, items, metrics, viewer_cases)
     if slices:
         picture = draw_slices(slices)
         write_whole(folder / "slices.png", picture)
@@ -156,15 +158,15 @@ def write_pages(
         plots.append(Plot(caption, picture))
     path = folder / "report.html"
     cases = [str(item["case"]) for item in items]
-    write_report(path, cases, figures, plots=plots, viewer=viewer, **report)
+    write_report(path, cases, metrics, plots=plots, viewer=viewer, **report)
     return path
 
 
 def _look_at(
-    folder: Path, items: Sequence[Item], figures: Mapping[str, Array], count: int
+    folder: Path, items: Sequence[Item], metrics: Mapping[str, Array], count: int
 ) -> tuple[list[CaseSlice], list[ViewerCase]]:
     slices, viewer = [], []
-    dice = checked(figures).get("dice", np.full((len(items), 3), np.nan))
+    dice = checked(metrics).get("dice", np.full((len(items), 3), np.nan))
     for number, (index, reason) in enumerate(choose_cases(dice, count)):
         volumes = load_volumes(items[index], folder, levels=LEVELS)
         slices.append(take_slice(volumes, title=f"{reason}  ·  {volumes.case}"))

@@ -18,20 +18,20 @@ from scripts.base.atomic_files import write_whole
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_NAMES, REGIONS, TISSUES
 from scripts.evaluation.report.sections import Section
 from scripts.evaluation.report.summary import Summary, describe_in_words, paper_table, summarise
-from scripts.evaluation.report.tables import KINDS, case_means, checked, left_out_lines
+from scripts.evaluation.report.tables import METRIC_FORMATS, case_means, checked, left_out_lines
 from scripts.evaluation.report.viewer import ViewerCase
 from scripts.web import WEB as SHARED_WEB
 
 WEB = Path(__file__).parent / "web"
-CONVENTIONS = {
+RULES_IN_WORDS = {
     "brats2021": "BraTS 2021. A region that only one of prediction and truth has scores Dice 0 and HD95 373.13 mm; "
     "one that neither has scores Dice 1 and HD95 0. No case is skipped.",
     "brats2023": "BraTS 2023, lesion by lesion. A missed or an invented lesion scores Dice 0 and HD95 374 mm. The "
-    "plain figures stand beside.",
-    "monai": "MONAI. A region that prediction or truth lacks has no figure and is left out of the means, so that "
+    "plain metrics stand beside.",
+    "monai": "MONAI. A region that prediction or truth lacks has no value and is left out of the means, so that "
     "misses and inventions do not count. For comparison only.",
 }
-# what the list of cases shows, by figure; per_case.csv has everything
+# what the list of cases shows, by metric; per_case.csv has everything
 _LISTED = {
     "lesion_dice": ("mean", *REGIONS),
     "dice": ("mean", *REGIONS),
@@ -57,10 +57,10 @@ class Plot:
 def write_report(
     path: PathLike,
     cases: Sequence[str],
-    figures: Mapping[str, Array],
+    metrics: Mapping[str, Array],
     *,
     title: str,
-    convention: str = "brats2021",
+    scoring_rules: str = "brats2021",
     summary: Summary | None = None,
     facts: Mapping[str, str] | None = None,
     plots: Sequence[Plot] = (),
@@ -72,19 +72,19 @@ def write_report(
     Args:
         path: of the file; folders are made.
         cases: ids of N cases.
-        figures: (N, 3) of cases and regions, by names of `report.tables.KINDS`.
+        metrics: (N, 3) of cases and regions, by names of `report.tables.METRIC_FORMATS`.
         title: of the report.
-        convention: after which the figures were counted.
-        summary: of the figures, if it is at hand.
+        scoring_rules: after which the metrics were counted.
+        summary: of the metrics, if it is at hand.
         facts: further lines of the overview, such as where the weights lie.
         plots: shown below the tables.
         viewer: cases for the interactive viewer, which is left out where there are none.
         sections: further ones, at the end.
 
     Raises:
-        BundleError: if there are no figures, shapes differ, or the file cannot be written.
+        BundleError: if there are no metrics, shapes differ, or the file cannot be written.
     """
-    arrays = checked(figures)
+    arrays = checked(metrics)
     summary = summary or summarise(arrays)
     environment = Environment(
         loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -93,7 +93,7 @@ def write_report(
     page = environment.get_template("report.html").render(
         title=title,
         note=NOT_FOR_DIAGNOSIS,
-        convention=CONVENTIONS.get(convention, convention),
+        scoring_rules=RULES_IN_WORDS.get(scoring_rules, scoring_rules),
         cases=cases,
         facts=facts or {},
         tiles=_tiles(summary),
@@ -127,13 +127,13 @@ def _tiles(summary: Summary) -> list[dict[str, str]]:
     for region in REGIONS if name in summary else ():
         mean, _, interval = describe_in_words(name, summary[name][region])
         tiles.append({"region": region, "name": REGION_NAMES[region], "mean": mean.split(" ")[0], "interval": interval})
-    return [tile | {"figure": KINDS[name].heading} for tile in tiles]
+    return [tile | {"metric": METRIC_FORMATS[name].heading} for tile in tiles]
 
 
 def _summary_rows(summary: Summary) -> list[dict[str, Any]]:
     return [
         {
-            "title": KINDS[name].title,
+            "title": METRIC_FORMATS[name].title,
             "cells": [describe_in_words(name, by_region[r]) if r in by_region else None for r in (*REGIONS, "mean")],
         }
         for name, by_region in summary.items()
@@ -142,7 +142,7 @@ def _summary_rows(summary: Summary) -> list[dict[str, Any]]:
 
 def _columns(arrays: Mapping[str, np.ndarray]) -> list[tuple[str, list[str]]]:
     """Groups of columns of the list of cases."""
-    return [(KINDS[name].title, list(parts)) for name, parts in _LISTED.items() if name in arrays]
+    return [(METRIC_FORMATS[name].title, list(parts)) for name, parts in _LISTED.items() if name in arrays]
 
 
 def _case_rows(cases: Sequence[str], arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -154,7 +154,7 @@ def _case_rows(cases: Sequence[str], arrays: Mapping[str, np.ndarray]) -> list[d
         for name in names:
             values = arrays[name][index]
             known = dict(zip(REGIONS, values)) | {"mean": case_means(values[None])[0]}
-            decimals = 1 if KINDS[name].unit else 3
+            decimals = 1 if METRIC_FORMATS[name].unit else 3
             shown = [float(known[part]) for part in _LISTED[name]]
             cells += [("n/a", None) if np.isnan(value) else (f"{value:.{decimals}f}", value) for value in shown]
         rows.append({"case": case, "cells": cells})

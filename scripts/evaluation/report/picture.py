@@ -32,7 +32,7 @@ class CasePictureHandler:
 
     Args:
         path: of the PNG file.
-        critic: which judges the probabilities.
+        critic: whose confidence in the probabilities is drawn.
     """
 
     def __init__(self, path: PathLike, *, critic: nn.Module) -> None:
@@ -104,7 +104,7 @@ def _draw_planes(planes: Mapping[str, np.ndarray]) -> Figure:
     legend.legend(handles=patches, loc="upper left", frameon=False, labelcolor="w", fontsize=12, labelspacing=0.9)
     if "confidence" in planes:
         bar = figure.colorbar(shown, cax=legend.inset_axes((0.06, 0.25, 0.88, 0.05)), orientation="horizontal")
-        bar.set_label("critic's confidence\n(0 = judged predicted/false, 1 = judged true)", color="w", fontsize=9)
+        bar.set_label("critic's confidence\n(0: looks predicted, 1: looks true)", color="w", fontsize=9)
         bar.ax.tick_params(colors="w")
     return figure
 

@@ -14,7 +14,7 @@ from monai.config import NdarrayOrTensor as Array
 
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_COLOURS, REGIONS, TISSUES
 from scripts.evaluation.report.appearance import show_labels, to_png
-from scripts.evaluation.report.tables import KINDS, PAPERS, checked
+from scripts.evaluation.report.tables import METRIC_FORMATS, PAPER_METRICS, checked
 from scripts.evaluation.report.volumes import CaseVolumes
 
 INK = "#24292f"
@@ -36,25 +36,25 @@ class CaseSlice(NamedTuple):
     aspect: float
 
 
-def draw_box_plots(figures: Mapping[str, Array]) -> bytes:
-    """Draws the paper's Fig. 3 as a PNG: for each of its figures a box per region, with every case as a dot.
+def draw_box_plots(metrics: Mapping[str, Array]) -> bytes:
+    """Draws the paper's Fig. 3 as a PNG: for each of its metrics a box per region, with every case as a dot.
 
     Boxes are quartiles and median, whiskers reach the last case within 1.5 of the box's height. HD95 is on a scale
     that is linear to 1 mm and logarithmic from there. NaN is left out.
 
     Args:
-        figures: (N, 3) of cases and regions; those of `report.tables.PAPERS` are drawn.
+        metrics: (N, 3) of cases and regions; those of `report.tables.PAPER_METRICS` are drawn.
 
     Raises:
-        BundleError: if there is no such figure or no case, or shapes differ.
+        BundleError: if there is no such metric or no case, or shapes differ.
     """
-    arrays = checked(figures, names=PAPERS)
+    arrays = checked(metrics, names=PAPER_METRICS)
     figure = Figure(figsize=(3.1 * len(arrays), 4.2), dpi=160, facecolor="white")
     panels = figure.subplots(1, len(arrays), squeeze=False)[0]
     figure.subplots_adjust(left=0.045 if len(arrays) > 2 else 0.15, right=0.99, bottom=0.16, top=0.9, wspace=0.25)
     for axes, (name, values) in zip(panels, arrays.items()):
         _draw_boxes(axes, values)
-        axes.set_title(KINDS[name].title, color=INK, fontsize=12)
+        axes.set_title(METRIC_FORMATS[name].title, color=INK, fontsize=12)
         if name in ("dice", "sensitivity"):
             axes.set_ylim(-0.03, 1.03)
         elif name == "hd95":

@@ -8,24 +8,29 @@ from pathlib import Path
 
 from monai.config import PathLike
 
-from scripts.evaluation.reliability import JUDGES, ZONE_TITLES, as_text
+from scripts.evaluation.reliability import UNCERTAINTIES, ZONE_TITLES, as_text
 from scripts.evaluation.report.sections import Section, html_table
 
-FIGURES = {"auroc": "AUROC", "average_precision": "average precision"}
+SCORES = {"auroc": "AUROC", "average_precision": "average precision"}
 
 
-def referee_section(folder: PathLike) -> Section | None:
-    """Gives the report's section of a folder's `referee.json`: verdict and tables; None where there is no such file."""
-    path = Path(folder) / "referee.json"
+def reliability_section(folder: PathLike) -> Section | None:
+    """Gives the report's section of a folder's `reliability.json`: verdict and tables; None where there is no such file."""
+    path = Path(folder) / "reliability.json"
     if not path.is_file():
         return None
     summary = json.loads(path.read_text())
-    heads = ["region", "N", "wrong voxels", *(f"{name}, {judge}" for name in FIGURES.values() for judge in JUDGES)]
+    heads = [
+        "region",
+        "N",
+        "wrong voxels",
+        *(f"{title}, {name}" for title in SCORES.values() for name in UNCERTAINTIES),
+    ]
     tables = []
     for zone, regions in summary["zones"].items():
         rows = [
             [region, str(found["n"]), _percent(found["wrong_share"])]
-            + [as_text(found[f"{figure}_{judge}"]) for figure in FIGURES for judge in JUDGES]
+            + [as_text(found[f"{score}_{name}"]) for score in SCORES for name in UNCERTAINTIES]
             for region, found in regions.items()
         ]
         title = ZONE_TITLES[zone]
@@ -47,7 +52,7 @@ def referee_section(folder: PathLike) -> Section | None:
             "<p>Not for diagnosis.</p>",
         ]
     )
-    return Section("Critic as referee", html)
+    return Section("Reliability of the critic", html)
 
 
 def _percent(value: float | None) -> str:

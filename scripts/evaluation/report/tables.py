@@ -18,8 +18,8 @@ from scripts.base.errors import BundleError
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 
 
-class Kind(NamedTuple):
-    """How a figure is shown: heading, unit, decimals, and whether its mean over the regions says anything."""
+class MetricFormat(NamedTuple):
+    """How a metric is shown: heading, unit, decimals, and whether its mean over the regions says anything."""
 
     heading: str
     unit: str = ""
@@ -32,81 +32,81 @@ class Kind(NamedTuple):
         return f"{self.heading} ({self.unit})" if self.unit else self.heading
 
 
-# all figures that are reported, in this order
-KINDS = {
-    "dice": Kind("Dice"),
-    "hd95": Kind("HD95", "mm", 2),
-    "sensitivity": Kind("Sensitivity"),
-    "specificity": Kind("Specificity"),
-    "surface_dice": Kind("Surface Dice at 1 mm"),
-    "lesion_dice": Kind("Lesion-wise Dice"),
-    "lesion_hd95": Kind("Lesion-wise HD95", "mm", 2),
-    "missed_lesions": Kind("Missed lesions", decimals=2, averaged=False),
-    "false_lesions": Kind("False lesions", decimals=2, averaged=False),
-    "lesions": Kind("Lesions, predicted", decimals=2, averaged=False),
-    "true_lesions": Kind("Lesions, true", decimals=2, averaged=False),
-    "volume_ml": Kind("Volume, predicted", "ml", 2, averaged=False),
-    "true_volume_ml": Kind("Volume, true", "ml", 2, averaged=False),
-    "calibration_error": Kind("Calibration error"),
+# all metrics that are reported, in this order
+METRIC_FORMATS = {
+    "dice": MetricFormat("Dice"),
+    "hd95": MetricFormat("HD95", "mm", 2),
+    "sensitivity": MetricFormat("Sensitivity"),
+    "specificity": MetricFormat("Specificity"),
+    "surface_dice": MetricFormat("Surface Dice at 1 mm"),
+    "lesion_dice": MetricFormat("Lesion-wise Dice"),
+    "lesion_hd95": MetricFormat("Lesion-wise HD95", "mm", 2),
+    "missed_lesions": MetricFormat("Missed lesions", decimals=2, averaged=False),
+    "false_lesions": MetricFormat("False lesions", decimals=2, averaged=False),
+    "lesions": MetricFormat("Lesions, predicted", decimals=2, averaged=False),
+    "true_lesions": MetricFormat("Lesions, true", decimals=2, averaged=False),
+    "volume_ml": MetricFormat("Volume, predicted", "ml", 2, averaged=False),
+    "true_volume_ml": MetricFormat("Volume, true", "ml", 2, averaged=False),
+    "calibration_error": MetricFormat("Calibration error"),
 }
-# what fits a terminal: the figures of the paper's tables, and those of BraTS 2023
-PAPERS = ("dice", "hd95", "sensitivity", "specificity")
-LESION_WISE = ("lesion_dice", "lesion_hd95", "dice", "hd95")
+# what fits a terminal: the metrics of the paper's tables, and those of BraTS 2023
+PAPER_METRICS = ("dice", "hd95", "sensitivity", "specificity")
+LESION_METRICS = ("lesion_dice", "lesion_hd95", "dice", "hd95")
 
 
-def region_table(figures: Mapping[str, Array]) -> str:
+def region_table(metrics: Mapping[str, Array]) -> str:
     """A table for the screen: mean ± SD over cases, of each region and of a case's mean over the regions.
 
-    Takes (N, 3) of cases and regions by names of `KINDS` and shows those of `LESION_WISE` where they are among them, or
-    else of `PAPERS`. NaN is left out of the means, and a line says of how many cases. Raises BundleError if there is no
-    such figure or no case, or shapes differ.
+    Takes (N, 3) of cases and regions by names of `METRIC_FORMATS` and shows those of `LESION_METRICS` where they are among them, or
+    else of `PAPER_METRICS`. NaN is left out of the means, and a line says of how many cases. Raises BundleError if there is no
+    such metric or no case, or shapes differ.
     """
-    arrays = checked(figures, names=LESION_WISE if "lesion_dice" in figures else PAPERS)
+    arrays = checked(metrics, names=LESION_METRICS if "lesion_dice" in metrics else PAPER_METRICS)
     columns = [["region", *REGIONS, "mean"]]
     for name, values in arrays.items():
         rows = [*values.T, case_means(values)]
-        decimals = KINDS[name].decimals
-        columns.append([KINDS[name].title, *(_mean_and_sd(row, decimals=decimals) for row in rows)])
+        decimals = METRIC_FORMATS[name].decimals
+        columns.append([METRIC_FORMATS[name].title, *(_mean_and_sd(row, decimals=decimals) for row in rows)])
     widths = [max(map(len, column)) for column in columns]
     lines = ["   ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in zip(*columns)]
     count = len(next(iter(arrays.values())))
     return "\n".join([*lines, f"mean ± SD, N = {count}", *left_out_lines(arrays), NOT_FOR_DIAGNOSIS])
 
 
-def left_out_lines(figures: Mapping[str, np.ndarray]) -> list[str]:
-    """A line that says how many cases have no figure and do not count, or no line where all have."""
+def left_out_lines(metrics: Mapping[str, np.ndarray]) -> list[str]:
+    """A line that says how many cases have no value and do not count, or no line where all have."""
     words = []
-    for name, values in figures.items():
+    for name, values in metrics.items():
         counts = np.isnan(values).sum(axis=0)
         regions = ", ".join(f"{region} {count}" for region, count in zip(REGIONS, counts) if count)
-        words += [f"{KINDS[name].heading} {regions}"] if regions else []
-    count = len(next(iter(figures.values())))
+        words += [f"{METRIC_FORMATS[name].heading} {regions}"] if regions else []
+    count = len(next(iter(metrics.values())))
     return [f"left out, of {count} cases (no truth, or undefined): {'; '.join(words)}"] if words else []
 
 
-def write_per_case(path: PathLike, cases: Sequence[str], figures: Mapping[str, Array]) -> None:
+def write_per_case(path: PathLike, cases: Sequence[str], metrics: Mapping[str, Array]) -> None:
     """Writes a CSV file of a line per case and region, to six significant digits, whole or not at all.
 
-    Takes the ids of N cases, and (N, 3) by names of `KINDS`; NaN becomes an empty cell. Raises BundleError if the two
+    Takes the ids of N cases, and (N, 3) by names of `METRIC_FORMATS`; NaN becomes an empty cell. Raises BundleError if the two
     do not match, or the file cannot be written; its folders are made.
     """
-    arrays = checked(figures)
+    arrays = checked(metrics)
     count = len(next(iter(arrays.values())))
     if count != len(cases):
-        raise BundleError(f"cases: found {len(cases)} ids for figures of {count} cases; give one id for each.")
+        raise BundleError(f"cases: found {len(cases)} ids for metrics of {count} cases; give one id for each.")
     rows = [[cases[c], REGIONS[r], *(_cell(float(a[c, r])) for a in arrays.values())] for c, r in np.ndindex(count, 3)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([["case", "region", *arrays], *rows])
     write_whole(path, text.getvalue().encode())
 
 
-def checked(figures: Mapping[str, Array], *, names: Sequence[str] = tuple(KINDS)) -> dict[str, np.ndarray]:
-    """The known figures as float64 (N, 3), in the order of `names`; raises BundleError for none, or other shapes."""
-    arrays = {name: convert_to_numpy(figures[name]).astype(float) for name in names if name in figures}
+def checked(metrics: Mapping[str, Array], *, names: Sequence[str] = tuple(METRIC_FORMATS)) -> dict[str, np.ndarray]:
+    """The known metrics as float64 (N, 3), in the order of `names`; raises BundleError for none, or other shapes."""
+    arrays = {name: convert_to_numpy(metrics[name]).astype(float) for name in names if name in metrics}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or any(len(shape) != 2 or not shape[0] or shape[1] != len(REGIONS) for shape in shapes):
-        found = {name: tuple(convert_to_numpy(values).shape) for name, values in figures.items()}
-        raise BundleError(f"figures: found {found}; give some of {', '.join(names)}, each as (cases, 3).")
+        found = {name: tuple(convert_to_numpy(values).shape) for name, values in metrics.items()}
+        raise BundleError(f"metrics: found {found}; give some of {', '.join(names)}, each as (cases, 3).")
     return arrays
 
 

@@ -88,7 +88,7 @@ class RobustnessEvaluation:
                     bar.set_postfix_str(f"{cases[-1]}, {condition[0]} {condition[1]:g}")
                     disturbed = self._disturb(item, condition)
                     for name, network in self.networks.items():
-                        dice[name][condition][index] = self._judge(disturbed(network), item["label"], network)
+                        dice[name][condition][index] = self._dice(disturbed(network), item["label"], network)
                         bar.update()
         self._write(cases, dice)
 
@@ -105,14 +105,14 @@ class RobustnessEvaluation:
         seed = zlib.crc32(f"{self.seed} {item['case']}".encode())
 
         def attack(network: nn.Module) -> torch.Tensor:
-            # through the inferer, so that the gradient is that of what is judged
+            # through the inferer, so that the gradient is that of the whole prediction
             with self.autocast():
                 change = ATTACKS[kind](lambda x: self.inferer(x, network), clean, truth, rms=severity, seed=seed)
             return clean + change
 
         return attack
 
-    def _judge(self, image: torch.Tensor, truth: torch.Tensor, network: nn.Module) -> np.ndarray:
+    def _dice(self, image: torch.Tensor, truth: torch.Tensor, network: nn.Module) -> np.ndarray:
         with torch.no_grad(), self.autocast():
             logits = self.inferer(image, network)
         prediction = (_plain(logits) > 0).float().cpu()  # a probability above 0.5
@@ -159,7 +159,7 @@ def load_networks(
         paths = [paths]
     named = dict(paths) if isinstance(paths, Mapping) else {str(path): path for path in paths}
     if not named:
-        raise BundleError("checkpoints: found none; name at least one model.pt, or leave the knob at null.")
+        raise BundleError("checkpoints: found none; name at least one model.pt, or leave the setting at null.")
     copies = load_copies(network, [str(path) for path in named.values()])
     return {str(name): one.requires_grad_(False) for name, one in zip(named, copies)}
 

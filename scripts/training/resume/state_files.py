@@ -32,18 +32,18 @@ class StateSaver:
         folder: where `state_iteration=N.pt` goes.
         saved: what has a state dict, by name.
         interval: epochs between two states.
-        writes: whether this process is the one of several that saves.
+        is_main_process: whether this process is the one of several that saves.
     """
 
-    def __init__(self, folder: str, *, saved: Mapping[str, Any], interval: int, writes: bool = True) -> None:
+    def __init__(self, folder: str, *, saved: Mapping[str, Any], interval: int, is_main_process: bool = True) -> None:
         self.folder = Path(folder)
         self.saved = saved
         self.interval = interval
-        self.writes = writes
+        self.is_main_process = is_main_process
 
     def attach(self, engine: Engine) -> None:
         """Hooks the handler behind every `interval`th epoch; attach it after what loads or changes the state."""
-        if self.writes:
+        if self.is_main_process:
             engine.add_event_handler(Events.STARTED, self._tidy_up)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
 
@@ -53,7 +53,7 @@ class StateSaver:
         Raises:
             BundleError: when it cannot be written.
         """
-        if not self.writes:
+        if not self.is_main_process:
             return
         state = {name: item.state_dict() for name, item in self.saved.items()}
         write_whole(self.folder / f"state_iteration={engine.state.iteration}.pt", to_bytes(state))

@@ -63,7 +63,7 @@ class StopHandler:
         if everywhere(self.received is None):
             return
         self.saver(engine)
-        if self.saver.writes:
+        if self.saver.is_main_process:
             saved = f"stopped and saved after iteration {engine.state.iteration}"
             print(f"{saved}; the same command with --resume auto goes on", file=sys.stderr)
         raise SystemExit(128 + (self.received or signal.SIGTERM))

@@ -12,14 +12,9 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import CopyItemsd
 
 from scripts.base.errors import BundleError
-from scripts.evaluation.metrics.brats_metric import (
-    CONVENTIONS,
-    BratsMetric,
-    BratsMetricHandler,
-    case_figures,
-    figures_of,
-    from_output,
-)
+from scripts.evaluation.metrics.brats_metric import BratsMetric, BratsMetricHandler, from_output
+from scripts.evaluation.metrics.case_metrics import case_metrics, select_metrics
+from scripts.evaluation.metrics.scoring_rules import SCORING_RULES
 
 EMPTY = torch.zeros(3, 4, 4, 4)
 HALF = EMPTY.clone()
@@ -33,11 +28,11 @@ def random_masks(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return y_pred, y
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS)
-def test_buffer_holds_the_figures_of_each_case_whether_from_lists_or_batches(convention: str) -> None:
+@pytest.mark.parametrize("scoring_rules", SCORING_RULES)
+def test_buffer_holds_the_metrics_of_each_case_whether_from_lists_or_batches(scoring_rules: str) -> None:
     y_pred, y = random_masks(3)
     probabilities = torch.linspace(0, 1, y.numel()).reshape(y.shape)
-    of_batch, of_lists = (BratsMetric(convention=convention, spacing=(1, 2, 3)) for _ in range(2))
+    of_batch, of_lists = (BratsMetric(scoring_rules=scoring_rules, spacing=(1, 2, 3)) for _ in range(2))
     returned = of_batch(y_pred, y, probabilities)
     for case in range(3):
         of_lists([y_pred[case]], [y[case]], [probabilities[case]])
@@ -46,16 +41,16 @@ def test_buffer_holds_the_figures_of_each_case_whether_from_lists_or_batches(con
     for other in (returned, of_lists.get_buffer()):
         torch.testing.assert_close(buffer, other, rtol=0, atol=0, equal_nan=True)
     for case in range(3):
-        wanted = case_figures(
-            y_pred[case], y[case], spacing=(1, 2, 3), convention=convention, probabilities=probabilities[case]
+        wanted = case_metrics(
+            y_pred[case], y[case], spacing=(1, 2, 3), scoring_rules=scoring_rules, probabilities=probabilities[case]
         )
-        for index, name in enumerate(figures_of(convention)):
+        for index, name in enumerate(select_metrics(scoring_rules)):
             assert buffer[case, :, index].tolist() == pytest.approx(wanted[name], nan_ok=True, rel=0, abs=0)
     assert not buffer[0].isnan().any()
 
 
 def test_the_mean_counts_every_case_and_region_and_begins_anew_after_a_reset() -> None:
-    metric = BratsMetric(figures=["dice", "hd95"])
+    metric = BratsMetric(metrics=["dice", "hd95"])
     metric([HALF, EMPTY], [HALF, HALF])
     assert metric.aggregate().tolist() == pytest.approx([0.5, 373.12866 / 2])
     metric.reset()
@@ -66,7 +61,7 @@ def test_the_mean_counts_every_case_and_region_and_begins_anew_after_a_reset() -
 def test_the_mean_skips_nan_as_monai_does() -> None:
     half_missing = HALF.clone()
     half_missing[0] = 0
-    metric = BratsMetric(convention="monai", figures=["sensitivity"])
+    metric = BratsMetric(scoring_rules="monai", metrics=["sensitivity"])
     # MONAI takes the mean of each case's regions first: (1 + (0 + 1) / 2) / 2, not (1 + 1 + 0 + 1) / 4
     prediction = HALF.clone()
     prediction[1] = 0
@@ -76,8 +71,8 @@ def test_the_mean_skips_nan_as_monai_does() -> None:
     assert metric.aggregate().tolist() == pytest.approx([(1 + 1 / 2) / 2])
 
 
-def test_a_case_without_truth_has_no_figures_that_need_one_and_the_mean_leaves_it_out() -> None:
-    metric = BratsMetric(figures=["dice", "volume_ml"], spacing=(10, 10, 10))
+def test_a_case_without_truth_has_no_metrics_that_need_one_and_the_mean_leaves_it_out() -> None:
+    metric = BratsMetric(metrics=["dice", "volume_ml"], spacing=(10, 10, 10))
     found = metric([HALF, HALF], [HALF, None])
     assert found[1].isnan().tolist() == [[True, False]] * 3
     assert metric.aggregate().tolist() == [1, 32]
@@ -98,7 +93,7 @@ def test_distances_are_in_mm_of_the_truth_or_else_of_the_prediction() -> None:
         (MetaTensor(near, affine=coarse), MetaTensor(far, affine=fine), in_fine),
         (MetaTensor(near, affine=coarse), far, in_coarse),
     ]
-    metric = BratsMetric(figures=["hd95"])
+    metric = BratsMetric(metrics=["hd95"])
     for prediction, truth, wanted in pairs:
         assert metric([prediction], [truth]).flatten().tolist() == pytest.approx([wanted] * 3)
     batch = list_data_collate([{"y": MetaTensor(far, affine=fine)}, {"y": MetaTensor(far, affine=coarse)}])["y"]
@@ -118,21 +113,21 @@ def evaluate(items: list[dict[str, Any]], **options: Any) -> SupervisedEvaluator
 
 
 @pytest.mark.parametrize("decollate", [True, False])
-def test_one_handler_gives_an_evaluator_every_figure(decollate: bool) -> None:
+def test_one_handler_gives_an_evaluator_every_metric(decollate: bool) -> None:
     items = [{"image": image, "label": EMPTY + 1} for image in (HALF, EMPTY, EMPTY + 1)]
     state: Any = evaluate(items, decollate=decollate).state
     assert state.metrics["mean_dice"] == state.best_metric == pytest.approx((2 / 3 + 0 + 1) / 3)
-    assert set(state.metric_details) == {"mean_dice", *figures_of("brats2021")}
+    assert set(state.metric_details) == {"mean_dice", *select_metrics("brats2021")}
     wanted: dict[str, list[float]] = {
         "mean_dice": [2 / 3, 0, 1],
         "dice": [2 / 3, 0, 1],
         "sensitivity": [0.5, 0, 1],
         "lesions": [1, 0, 1],
     }
-    for name, figures in wanted.items():
+    for name, metrics in wanted.items():
         found = state.metric_details[name]
-        torch.testing.assert_close(found, torch.tensor(figures, dtype=torch.float64)[:, None].expand(3, 3))
-        assert state.metrics[name] == pytest.approx(sum(figures) / 3)
+        torch.testing.assert_close(found, torch.tensor(metrics, dtype=torch.float64)[:, None].expand(3, 3))
+        assert state.metrics[name] == pytest.approx(sum(metrics) / 3)
     assert math.isnan(state.metrics["calibration_error"])
 
 
@@ -141,7 +136,7 @@ def test_the_value_under_brats2023_is_the_lesion_wise_dice() -> None:
     image[..., :4] = 1
     label = image.clone()
     image[..., -1] = 1
-    handler = BratsMetricHandler(convention="brats2023")
+    handler = BratsMetricHandler(scoring_rules="brats2023")
     state: Any = evaluate([{"image": image, "label": label}], key_val_metric={"key": handler}).state
     assert state.metrics["key"] == state.metrics["lesion_dice"] == 1 / 2
     assert state.metric_details["key"].tolist() == [[1 / 2] * 3]
@@ -162,12 +157,12 @@ def test_probabilities_are_scored_and_items_may_lack_what_is_taken() -> None:
 
 
 def test_what_would_mislead_is_refused() -> None:
-    with pytest.raises(BundleError, match="figures: found hd95; add dice, the value of a brats2021 handler"):
-        BratsMetricHandler(figures=["hd95"])
+    with pytest.raises(BundleError, match="metrics: found hd95; add dice, the value of a brats2021 handler"):
+        BratsMetricHandler(metrics=["hd95"])
     with pytest.raises(BundleError, match="found hd95, whose value would be dice; take another"):
         evaluate([{"image": HALF, "label": HALF}], key_val_metric={"hd95": BratsMetricHandler()})
-    with pytest.raises(BundleError, match="convention: found 'brats'"):
-        BratsMetricHandler(convention="brats")
+    with pytest.raises(BundleError, match="scoring_rules: found 'brats'"):
+        BratsMetricHandler(scoring_rules="brats")
 
 
 @pytest.mark.parametrize(
@@ -187,4 +182,4 @@ def test_what_is_no_batch_of_cases_is_refused(y_pred: Any, y: Any, probabilities
 
 def test_there_is_no_mean_of_no_cases() -> None:
     with pytest.raises(BundleError, match="dice, hd95: no case"):
-        BratsMetric(figures=["hd95", "dice"]).aggregate()
+        BratsMetric(metrics=["hd95", "dice"]).aggregate()

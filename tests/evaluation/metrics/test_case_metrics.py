@@ -14,8 +14,8 @@ from monai.data import MetaTensor
 
 from scripts.base.errors import BundleError
 from scripts.brats import REGIONS
-from scripts.evaluation.metrics.case_metrics import case_figures, figures_of
-from scripts.evaluation.metrics.scoring_rules import RULES
+from scripts.evaluation.metrics.case_metrics import case_metrics, select_metrics
+from scripts.evaluation.metrics.scoring_rules import SCORING_RULES
 from tests.masks import (
     STRIDES,
     WORST,
@@ -37,35 +37,35 @@ CHANCES = np.full(EMPTY.shape, 0.5)
     prediction=blobs(),
     truth=blobs(),
     spacing=spacings,
-    convention=st.sampled_from(["brats2021", "brats2023"]),
+    scoring_rules=st.sampled_from(["brats2021", "brats2023"]),
     dtype=st.sampled_from([torch.bool, torch.uint8, torch.float32, torch.bfloat16]),
 )
-def test_figures_of_blobs_equal_brute_force(
-    prediction: np.ndarray, truth: np.ndarray, spacing: Spacing, convention: str, dtype: torch.dtype
+def test_metrics_of_blobs_equal_brute_force(
+    prediction: np.ndarray, truth: np.ndarray, spacing: Spacing, scoring_rules: str, dtype: torch.dtype
 ) -> None:
     pair = (torch.from_numpy(mask).to(dtype) for mask in (prediction, truth))
-    check(case_figures(*pair, spacing=spacing, convention=convention), prediction, truth, spacing, convention)
+    check(case_metrics(*pair, spacing=spacing, scoring_rules=scoring_rules), prediction, truth, spacing, scoring_rules)
 
 
 @needs_real_cases
 @pytest.mark.parametrize("spacing", [STRIDES, (1.0, 1.0, 1.0)])
-def test_figures_of_real_tumours_equal_brute_force(spacing: Spacing) -> None:
+def test_metrics_of_real_tumours_equal_brute_force(spacing: Spacing) -> None:
     pairs = list(real_pairs())
     assert len(pairs) >= 60
     for prediction, truth in pairs:
-        check(case_figures(prediction, truth, spacing=spacing), prediction, truth, spacing, "brats2021")
+        check(case_metrics(prediction, truth, spacing=spacing), prediction, truth, spacing, "brats2021")
 
 
 def check(
-    found: dict[str, list[float]], prediction: np.ndarray, truth: np.ndarray, spacing: Spacing, convention: str
+    found: dict[str, list[float]], prediction: np.ndarray, truth: np.ndarray, spacing: Spacing, scoring_rules: str
 ) -> None:
     for region, (p, t) in enumerate(zip(prediction, truth)):
-        for figure, (value, tolerance) in brute_figures(p, t, spacing, WORST[convention]).items():
-            assert found[figure][region] == pytest.approx(value, abs=tolerance, rel=0), (figure, REGIONS[region])
+        for metric, (value, tolerance) in brute_force_metrics(p, t, spacing, WORST[scoring_rules]).items():
+            assert found[metric][region] == pytest.approx(value, abs=tolerance, rel=0), (metric, REGIONS[region])
 
 
-def brute_figures(p: np.ndarray, t: np.ndarray, spacing: Spacing, worst: float) -> dict[str, tuple[float, float]]:
-    """Each figure with what it may differ by."""
+def brute_force_metrics(p: np.ndarray, t: np.ndarray, spacing: Spacing, worst: float) -> dict[str, tuple[float, float]]:
+    """Each metric with what it may differ by."""
     tp, fp, fn, tn = (p & t).sum(), (p & ~t).sum(), (~p & t).sum(), (~p & ~t).sum()
     both, either = p.any() and t.any(), p.any() or t.any()
     hd95, surface_dice = (worst, 0.0) if either else (0.0, 1.0)
@@ -83,18 +83,18 @@ def brute_figures(p: np.ndarray, t: np.ndarray, spacing: Spacing, worst: float) 
     }
 
 
-def test_figures_are_those_asked_for_in_the_order_of_tables() -> None:
-    found = case_figures(EMPTY, EMPTY, spacing=(1, 1, 1), figures=["specificity", "dice"])
+def test_metrics_are_those_asked_for_in_the_order_of_tables() -> None:
+    found = case_metrics(EMPTY, EMPTY, spacing=(1, 1, 1), metrics=["specificity", "dice"])
     assert list(found.items()) == [("dice", [1, 1, 1]), ("specificity", [1, 1, 1])]
-    assert figures_of("brats2023", "lesion_dice") == ("lesion_dice",)
-    for convention in RULES:
-        found = case_figures(EMPTY, EMPTY, spacing=(1, 1, 1), convention=convention)
-        assert tuple(found) == figures_of(convention) == RULES[convention].figures
+    assert select_metrics("brats2023", "lesion_dice") == ("lesion_dice",)
+    for scoring_rules in SCORING_RULES:
+        found = case_metrics(EMPTY, EMPTY, spacing=(1, 1, 1), scoring_rules=scoring_rules)
+        assert tuple(found) == select_metrics(scoring_rules) == SCORING_RULES[scoring_rules].metrics
 
 
-@pytest.mark.parametrize("convention", RULES)
-def test_without_truth_only_what_needs_none_is_a_number(convention: str) -> None:
-    found = case_figures(~EMPTY, None, spacing=(5, 5, 5), convention=convention, probabilities=CHANCES)
+@pytest.mark.parametrize("scoring_rules", SCORING_RULES)
+def test_without_truth_only_what_needs_none_is_a_number(scoring_rules: str) -> None:
+    found = case_metrics(~EMPTY, None, spacing=(5, 5, 5), scoring_rules=scoring_rules, probabilities=CHANCES)
     numbers = {name: values for name, values in found.items() if not np.isnan(values).any()}
     assert numbers == {"volume_ml": [8, 8, 8], "lesions": [1, 1, 1]}
     assert all(np.isnan(values).all() for name, values in found.items() if name not in numbers)
@@ -104,11 +104,11 @@ def test_probabilities_belong_to_their_region() -> None:
     truth = EMPTY.copy()
     truth[1] = True
     probabilities = np.stack([np.full((4, 4, 4), p) for p in (0.1, 0.3, 0.6)])
-    found = case_figures(~EMPTY, truth, spacing=(1, 1, 1), probabilities=probabilities)["calibration_error"]
+    found = case_metrics(~EMPTY, truth, spacing=(1, 1, 1), probabilities=probabilities)["calibration_error"]
     assert found == pytest.approx([0.1, 0.7, 0.6])
     for dtype in (torch.float16, torch.bfloat16):
         rounded = MetaTensor(torch.from_numpy(probabilities)).to(dtype).requires_grad_()
-        given = case_figures(~EMPTY, truth, spacing=(1, 1, 1), probabilities=rounded)["calibration_error"]
+        given = case_metrics(~EMPTY, truth, spacing=(1, 1, 1), probabilities=rounded)["calibration_error"]
         assert given == pytest.approx(found, abs=1e-2)
 
 
@@ -132,18 +132,18 @@ def test_probabilities_belong_to_their_region() -> None:
 )
 def test_what_is_no_case_is_refused(prediction: Any, truth: Any, probabilities: Any, message: str) -> None:
     with pytest.raises(BundleError, match=message):
-        case_figures(prediction, truth, spacing=(1, 1, 1), probabilities=probabilities)
+        case_metrics(prediction, truth, spacing=(1, 1, 1), probabilities=probabilities)
 
 
 @pytest.mark.parametrize(
-    ("convention", "figures", "message"),
+    ("scoring_rules", "metrics", "message"),
     [
-        ("brats2022", None, "convention: found 'brats2022'; give one of brats2021, brats2023, monai"),
-        ("brats2021", ["dice", "Dice"], r"figures: found \['dice', 'Dice'\]; give some of dice, hd95"),
-        ("brats2021", "lesion_dice", "figures: found 'lesion_dice'.*all those of brats2021"),
-        ("brats2021", [], r"figures: found \[\]; give some"),
+        ("brats2022", None, "scoring_rules: found 'brats2022'; give one of brats2021, brats2023, monai"),
+        ("brats2021", ["dice", "Dice"], r"metrics: found \['dice', 'Dice'\]; give some of dice, hd95"),
+        ("brats2021", "lesion_dice", "metrics: found 'lesion_dice'.*all those of brats2021"),
+        ("brats2021", [], r"metrics: found \[\]; give some"),
     ],
 )
-def test_unknown_conventions_and_figures_are_refused(convention: str, figures: Any, message: str) -> None:
+def test_unknown_scoring_rules_and_metrics_are_refused(scoring_rules: str, metrics: Any, message: str) -> None:
     with pytest.raises(BundleError, match=message):
-        case_figures(EMPTY, EMPTY, spacing=(1, 1, 1), convention=convention, figures=figures)
+        case_metrics(EMPTY, EMPTY, spacing=(1, 1, 1), scoring_rules=scoring_rules, metrics=metrics)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from monai.metrics import ConfusionMatrixMetric, DiceMetric, HausdorffDistanceMetric, Metric, SurfaceDiceMetric
 
-from scripts.evaluation.metrics.scoring_rules import CONVENTIONS, RULES, Brats2021
+from scripts.evaluation.metrics.scoring_rules import SCORING_RULES, Brats2021
 from tests.masks import needs_real_cases, real_pairs
 
 NAN = math.nan
-FIGURES = ("dice", "hd95", "sensitivity", "specificity", "surface_dice", "lesion_dice", "lesion_hd95")
+METRICS = ("dice", "hd95", "sensitivity", "specificity", "surface_dice", "lesion_dice", "lesion_hd95")
 # of a volume of 1000 voxels, where a region of 64 voxels is in neither mask, in one, or in both
 TABLE: dict[str, dict[str, tuple[float, ...]]] = {
     "brats2021": {
@@ -40,47 +40,51 @@ TABLE: dict[str, dict[str, tuple[float, ...]]] = {
 
 
 def region(
-    convention: str, *, predicted: bool | np.ndarray, true: bool | np.ndarray, probabilities: np.ndarray | None = None
+    scoring_rules: str,
+    *,
+    predicted: bool | np.ndarray,
+    true: bool | np.ndarray,
+    probabilities: np.ndarray | None = None,
 ) -> Brats2021:
     cube = np.zeros((10, 10, 10), dtype=bool)
     cube[3:7, 3:7, 3:7] = True
-    return RULES[convention](cube & predicted, cube & true, spacing=(1, 1, 1), probabilities=probabilities)
+    return SCORING_RULES[scoring_rules](cube & predicted, cube & true, spacing=(1, 1, 1), probabilities=probabilities)
 
 
 @pytest.mark.parametrize("row", ["neither", "invented", "missed", "both"])
-@pytest.mark.parametrize("convention", CONVENTIONS)
-def test_what_is_missed_or_invented_counts_as_the_convention_says(convention: str, row: str) -> None:
-    found = region(convention, predicted=row in ("invented", "both"), true=row in ("missed", "both"))
-    wanted = TABLE[convention][row]
-    figures = [getattr(found, figure)() for figure in FIGURES[: len(wanted)]]
-    assert figures == pytest.approx(wanted, nan_ok=True, abs=1e-5)
+@pytest.mark.parametrize("scoring_rules", SCORING_RULES)
+def test_what_is_missed_or_invented_counts_as_the_scoring_rules_say(scoring_rules: str, row: str) -> None:
+    found = region(scoring_rules, predicted=row in ("invented", "both"), true=row in ("missed", "both"))
+    wanted = TABLE[scoring_rules][row]
+    metrics = [getattr(found, metric)() for metric in METRICS[: len(wanted)]]
+    assert metrics == pytest.approx(wanted, nan_ok=True, abs=1e-5)
 
 
-def test_a_convention_lists_the_figures_that_it_has_in_the_order_of_tables() -> None:
+def test_scoring_rules_list_their_metrics_in_the_order_of_tables() -> None:
     wanted = (
         *("dice", "hd95", "sensitivity", "specificity", "surface_dice"),
         *("volume_ml", "true_volume_ml", "lesions", "true_lesions", "calibration_error"),
     )
-    assert RULES["brats2021"].figures == RULES["monai"].figures == wanted
-    assert RULES["brats2023"].figures == (
+    assert SCORING_RULES["brats2021"].metrics == SCORING_RULES["monai"].metrics == wanted
+    assert SCORING_RULES["brats2023"].metrics == (
         *wanted,
         *("lesion_dice", "lesion_hd95", "missed_lesions", "false_lesions"),
     )
-    for rules in RULES.values():
-        assert rules.headline in rules.figures
-        assert all(callable(getattr(rules, figure)) for figure in rules.figures)
+    for rules in SCORING_RULES.values():
+        assert rules.headline in rules.metrics
+        assert all(callable(getattr(rules, metric)) for metric in rules.metrics)
 
 
 def test_a_truth_without_negatives_has_specificity_1() -> None:
     full = np.ones((2, 2, 2), dtype=bool)
-    assert RULES["brats2021"](~full, full, spacing=(1, 1, 1)).specificity() == 1
-    assert math.isnan(RULES["monai"](~full, full, spacing=(1, 1, 1)).specificity())
+    assert SCORING_RULES["brats2021"](~full, full, spacing=(1, 1, 1)).specificity() == 1
+    assert math.isnan(SCORING_RULES["monai"](~full, full, spacing=(1, 1, 1)).specificity())
 
 
 def test_volumes_are_in_ml_and_lesions_counted() -> None:
     prediction, truth = np.zeros((2, 10, 10, 10), dtype=bool)
     prediction[0, 0, :5] = truth[:5, 0, 0] = truth[9, 9, 9] = True
-    found = RULES["brats2021"](prediction, truth, spacing=(2, 10, 5))
+    found = SCORING_RULES["brats2021"](prediction, truth, spacing=(2, 10, 5))
     assert (found.volume_ml(), found.true_volume_ml()) == (0.5, 0.6)
     assert (found.lesions(), found.true_lesions()) == (1, 2)
 
@@ -97,7 +101,7 @@ def test_calibration_needs_probabilities_and_a_region() -> None:
 
 @needs_real_cases
 @pytest.mark.parametrize(
-    ("figure", "metric"),
+    ("name", "metric"),
     [
         ("dice", DiceMetric),
         ("hd95", lambda: HausdorffDistanceMetric(include_background=True, percentile=95)),
@@ -106,19 +110,21 @@ def test_calibration_needs_probabilities_and_a_region() -> None:
         ("surface_dice", lambda: SurfaceDiceMetric([1.0] * 3, include_background=True)),
     ],
 )
-def test_monai_is_what_monai_gives_for_the_whole_volume(figure: str, metric: Callable[[], Metric]) -> None:
+def test_monai_is_what_monai_gives_for_the_whole_volume(name: str, metric: Callable[[], Metric]) -> None:
     spacing = (1.1, 0.9, 0.7)
-    keywords = {"spacing": spacing} if figure in ("hd95", "surface_dice") else {}
+    keywords = {"spacing": spacing} if name in ("hd95", "surface_dice") else {}
     found, wanted = [], []
     for prediction, truth in list(real_pairs())[:27]:
-        found.append([getattr(RULES["monai"](p, t, spacing=spacing), figure)() for p, t in zip(prediction, truth)])
+        found.append(
+            [getattr(SCORING_RULES["monai"](p, t, spacing=spacing), name)() for p, t in zip(prediction, truth)]
+        )
         pair = (torch.from_numpy(mask.copy()).float()[None] for mask in (prediction, truth))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             values = metric()(*pair, **keywords)
         if isinstance(metric(), ConfusionMatrixMetric):
             tp, fp, tn, fn = values.double().unbind(-1)
-            values = tp / (tp + fn) if figure == "sensitivity" else tn / (tn + fp)
+            values = tp / (tp + fn) if name == "sensitivity" else tn / (tn + fp)
         wanted.append(values[0].tolist())
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
-    assert figure == "specificity" or np.isnan(found).any()
+    assert name == "specificity" or np.isnan(found).any()

@@ -19,11 +19,11 @@ from scripts.brats import Item
 from scripts.evaluation.report.handler import EvaluationReport
 from scripts.evaluation.report.page import Section
 from scripts.evaluation.report.tables import region_table
-from tests.outputs import KnownFigures, make_outputs
+from tests.outputs import KnownMetrics, make_outputs
 
 NAN = float("nan")
 DICE = np.array([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3], [0.5, 0.5, NAN]])
-FIGURES = {"mean_dice": DICE, "hd95": 10 * DICE, "sensitivity": DICE, "specificity": DICE, "lesions": DICE}
+METRICS = {"mean_dice": DICE, "hd95": 10 * DICE, "sensitivity": DICE, "specificity": DICE, "lesions": DICE}
 
 
 def with_tensors(item: Item) -> Item:
@@ -35,7 +35,7 @@ def evaluate(items: list[Item], report: EvaluationReport, **options: Any) -> Sup
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(items, transform=with_tensors), batch_size=2),
         network=torch.nn.Identity(),
-        val_handlers=[KnownFigures(FIGURES), report],
+        val_handlers=[KnownMetrics(METRICS), report],
         **options,
     )
     evaluator.run()
@@ -49,7 +49,7 @@ def plain_items(*cases: str) -> list[Item]:
 def test_evaluation_writes_tables_of_each_case_and_prints_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = EvaluationReport(tmp_path / "out", "held-out cases", convention="monai")
+    report = EvaluationReport(tmp_path / "out", "held-out cases", scoring_rules="monai")
     for _ in range(2):
         evaluate(plain_items("z", "a", "m"), report)
     path = tmp_path / "out" / "per_case.csv"
@@ -58,13 +58,13 @@ def test_evaluation_writes_tables_of_each_case_and_prints_one(
     assert [(row["case"], row["region"]) for row in rows] == [(c, r) for c in "zam" for r in ("TC", "WT", "ET")]
     assert [row["dice"] for row in rows] == ["0.9", "0.8", "0.7", "0.1", "0.2", "0.3", "0.5", "0.5", ""]
     assert rows[3]["lesions"] == "0.1"
-    table = region_table({"dice": DICE} | FIGURES)
+    table = region_table({"dice": DICE} | METRICS)
     assert capsys.readouterr().out == f"held-out cases\n{table}\n{path}\n" * 2
     assert "Lesions" not in table
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert (summary["convention"], summary["cases"]) == ("monai", 3)
-    assert summary["figures"]["dice"]["ET"]["left_out"] == 1
-    assert "convention monai" in (tmp_path / "out" / "summary.md").read_text()
+    assert (summary["scoring_rules"], summary["cases"]) == ("monai", 3)
+    assert summary["metrics"]["dice"]["ET"]["left_out"] == 1
+    assert "scoring rules monai" in (tmp_path / "out" / "summary.md").read_text()
     assert {file.name for file in path.parent.iterdir()} == {"per_case.csv", "summary.json", "summary.md"}
 
 

@@ -18,7 +18,7 @@ from tests.outputs import make_outputs
 
 NAN = float("nan")
 DICE = np.array([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3], [0.5, 0.5, NAN]])
-FIGURES = {"dice": DICE, "hd95": 10 * DICE[::-1], "volume_ml": 20 * DICE}
+METRICS = {"dice": DICE, "hd95": 10 * DICE[::-1], "volume_ml": 20 * DICE}
 
 
 def text_of(path: Path) -> str:
@@ -27,9 +27,9 @@ def text_of(path: Path) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
-def test_the_page_has_the_figures_and_what_was_left_out(tmp_path: Path) -> None:
+def test_the_page_has_the_metrics_and_what_was_left_out(tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.html"
-    write_report(path, ["z", "a", "m"], FIGURES, title="Held-out cases", facts={"Weights": "models/model.pt"})
+    write_report(path, ["z", "a", "m"], METRICS, title="Held-out cases", facts={"Weights": "models/model.pt"})
     text = text_of(path)
     for words in (
         "Held-out cases · 3 cases",
@@ -42,13 +42,13 @@ def test_the_page_has_the_figures_and_what_was_left_out(tmp_path: Path) -> None:
     ):
         assert words in text
     assert "nan" not in text.lower()
-    # worst first, and no figure is no zero
+    # worst first, and no metric is no zero
     assert re.search(r"a 0\.200 0\.100 .* m 0\.500 0\.500 0\.500 n/a .* z 0\.800", text)
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    write_pages(tmp_path / "out", make_outputs(tmp_path), FIGURES, title="t")
+    write_pages(tmp_path / "out", make_outputs(tmp_path), METRICS, title="t")
     page = (tmp_path / "out" / "report.html").read_text()
     page = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
@@ -72,7 +72,7 @@ def test_plots_have_words_for_those_who_do_not_see_them(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(path, ["a"], {"dice": DICE[:1]}, title="t", plots=[Plot("Boxes.", b"png")])
     assert '<img src="data:image/png;base64,cG5n" alt="Boxes.">' in path.read_text()
-    with pytest.raises(BundleError, match="figures: found"):
+    with pytest.raises(BundleError, match="metrics: found"):
         write_report(path, ["a"], {}, title="t")
 
 
@@ -82,7 +82,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     items = make_outputs(folder)
     (folder / "out" / f"{items[1]['case']}_confidence.nii.gz").unlink()
-    return write_pages(folder / "out", items, FIGURES, title="Phantoms")
+    return write_pages(folder / "out", items, METRICS, title="Phantoms")
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_box_plots_leave_out_what_is_unknown() -> None:
     boxes = [where_coloured(pixels, 0.55 * np.array(to_rgb(c)) + 0.45).sum() for c in REGION_COLOURS.values()]
     assert boxes[0] > 1000
     assert boxes[1] == 0
-    with pytest.raises(BundleError, match="figures: found"):
+    with pytest.raises(BundleError, match="metrics: found"):
         draw_box_plots({"lesions": values})
 
 

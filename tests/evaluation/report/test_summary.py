@@ -19,7 +19,7 @@ DICE = np.array([[0.5, 0.8, 0.0], [0.7, 0.9, NAN], [0.6, 0.7, 1.0], [0.9, 0.6, N
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.integers(0, 3))
-def test_statistics_are_those_of_the_cases_that_have_the_figure(values: list[float], unknown: int) -> None:
+def test_statistics_are_those_of_the_cases_that_have_the_metric(values: list[float], unknown: int) -> None:
     found = describe(np.array([NAN] * unknown + values))
     assert (found["n"], found["left_out"]) == (len(values), unknown)
     quartiles = statistics.quantiles(values, method="inclusive")
@@ -61,16 +61,16 @@ def test_a_mean_over_regions_is_given_where_it_says_something() -> None:
     assert list(summary["dice"]) == ["TC", "WT", "ET", "mean"]
     assert list(summary["volume_ml"]) == ["TC", "WT", "ET"]
     assert summary["dice"]["mean"]["mean"] == pytest.approx((1.3 / 3 + 0.8) / 2)
-    with pytest.raises(BundleError, match="figures: found"):
+    with pytest.raises(BundleError, match="metrics: found"):
         summarise({})
 
 
 def test_the_file_for_programs_has_null_for_what_is_unknown() -> None:
     summary = summarise({"dice": np.full((2, 3), NAN)})
-    content = json.loads(summary_json(summary, title="t", convention="monai", cases=2), parse_constant=pytest.fail)
-    assert (content["title"], content["convention"], content["cases"]) == ("t", "monai", 2)
-    assert content["figures"]["dice"]["WT"]["mean"] is None
-    assert content["figures"]["dice"]["WT"]["left_out"] == 2
+    content = json.loads(summary_json(summary, title="t", scoring_rules="monai", cases=2), parse_constant=pytest.fail)
+    assert (content["title"], content["scoring_rules"], content["cases"]) == ("t", "monai", 2)
+    assert content["metrics"]["dice"]["WT"]["mean"] is None
+    assert content["metrics"]["dice"]["WT"]["left_out"] == 2
 
 
 def test_the_papers_table_has_its_classes_and_units() -> None:
@@ -83,12 +83,12 @@ def test_the_papers_table_has_its_classes_and_units() -> None:
     ]
 
 
-def test_the_summary_for_people_has_every_figure_and_who_was_left_out() -> None:
-    figures = {"dice": DICE, "lesions": np.array([[1.0, 2, 3]] * 4)}
-    text = summary_markdown(figures, summarise(figures), title="Held-out cases", convention="monai")
+def test_the_summary_for_people_has_every_metric_and_who_was_left_out() -> None:
+    metrics = {"dice": DICE, "lesions": np.array([[1.0, 2, 3]] * 4)}
+    text = summary_markdown(metrics, summarise(metrics), title="Held-out cases", scoring_rules="monai")
     lines = text.splitlines()
-    assert lines[:4] == ["# Held-out cases", "", "4 cases, convention monai.", "**Not for diagnosis.**"]
-    assert "| Figure | TC | WT | ET | mean |" in lines
+    assert lines[:4] == ["# Held-out cases", "", "4 cases, scoring rules monai.", "**Not for diagnosis.**"]
+    assert "| Metric | TC | WT | ET | mean |" in lines
     assert "|---|---:|---:|---:|---:|" in lines
     (dice,) = (line for line in lines if line.startswith("| Dice |"))
     assert dice.split(" | ")[1:3] == ["0.6750 ± 0.1708", "0.7500 ± 0.1291"]

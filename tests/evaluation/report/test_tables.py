@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from scripts.base.errors import BundleError
-from scripts.evaluation.report.tables import KINDS, case_means, region_table, write_per_case
+from scripts.evaluation.report.tables import METRIC_FORMATS, case_means, region_table, write_per_case
 
-FIGURES_OF_TWO = {
+METRICS_OF_TWO = {
     "hd95": torch.tensor([[1.0, 2, 373.1287], [3, 2, 0]]),
     "dice": torch.tensor([[0.9, 0.8, 0.0], [0.7, 0.8, 1.0]]),
 }
 NAN = float("nan")
 
 
-def test_table_has_mean_and_deviation_of_each_region_for_the_figures_given() -> None:
-    assert region_table(FIGURES_OF_TWO).splitlines() == [
+def test_table_has_mean_and_deviation_of_each_region_for_the_metrics_given() -> None:
+    assert region_table(METRICS_OF_TWO).splitlines() == [
         "region              Dice         HD95 (mm)",
         "    TC   0.8000 ± 0.1414     2.00 ±   1.41",
         "    WT   0.8000 ± 0.0000     2.00 ±   0.00",
@@ -33,8 +33,8 @@ def test_table_has_mean_and_deviation_of_each_region_for_the_figures_given() -> 
 
 
 def test_table_of_brats_2023_is_of_lesions_and_of_whole_regions() -> None:
-    figures = FIGURES_OF_TWO | {"lesion_hd95": torch.full((2, 3), 374.0), "lesion_dice": torch.full((2, 3), 0.25)}
-    heading, first, *_ = region_table(figures | {"sensitivity": torch.zeros(2, 3)}).splitlines()
+    metrics = METRICS_OF_TWO | {"lesion_hd95": torch.full((2, 3), 374.0), "lesion_dice": torch.full((2, 3), 0.25)}
+    heading, first, *_ = region_table(metrics | {"sensitivity": torch.zeros(2, 3)}).splitlines()
     assert re.split(r"\s{3,}", heading) == ["region", "Lesion-wise Dice", "Lesion-wise HD95 (mm)", "Dice", "HD95 (mm)"]
     assert [first.split()[i] for i in (1, 4, 7, 10)] == ["0.2500", "374.00", "0.8000", "2.00"]
 
@@ -46,7 +46,7 @@ def test_table_of_one_case_has_no_deviation() -> None:
 
 
 @pytest.mark.parametrize(
-    "figures",
+    "metrics",
     [
         {},
         {"f1": torch.zeros(2, 3)},
@@ -55,15 +55,15 @@ def test_table_of_one_case_has_no_deviation() -> None:
         {"dice": torch.zeros(2, 3), "hd95": torch.zeros(3, 3)},
     ],
 )
-def test_table_of_no_figures_or_of_other_shapes_is_refused(figures: dict[str, torch.Tensor]) -> None:
-    with pytest.raises(BundleError, match="figures: found"):
-        region_table(figures)
+def test_table_of_no_metrics_or_of_other_shapes_is_refused(metrics: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(BundleError, match="metrics: found"):
+        region_table(metrics)
 
 
 def test_file_has_a_line_per_case_and_region_and_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "per_case.csv"
     write_per_case(path, ["old"], {"dice": torch.zeros(1, 3)})
-    write_per_case(path, ["b", 'a,"quoted"'], FIGURES_OF_TWO)
+    write_per_case(path, ["b", 'a,"quoted"'], METRICS_OF_TWO)
     assert path.read_text().splitlines() == [
         "case,region,dice,hd95",
         "b,TC,0.9,1",
@@ -77,11 +77,11 @@ def test_file_has_a_line_per_case_and_region_and_takes_the_place_of_the_old_one_
 
 
 def test_file_of_other_cases_or_in_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="cases: found 1 ids for figures of 2 cases"):
-        write_per_case(tmp_path / "per_case.csv", ["a"], FIGURES_OF_TWO)
+    with pytest.raises(BundleError, match="cases: found 1 ids for metrics of 2 cases"):
+        write_per_case(tmp_path / "per_case.csv", ["a"], METRICS_OF_TWO)
     (tmp_path / "file").touch()
     with pytest.raises(BundleError, match=r"file/per_case\.csv: cannot be written"):
-        write_per_case(tmp_path / "file" / "per_case.csv", ["a", "b"], FIGURES_OF_TWO)
+        write_per_case(tmp_path / "file" / "per_case.csv", ["a", "b"], METRICS_OF_TWO)
 
 
 def test_what_is_unknown_is_left_out_of_the_means_and_said_so() -> None:
@@ -98,13 +98,13 @@ def test_what_is_unknown_is_left_out_of_the_means_and_said_so() -> None:
     ]
 
 
-def test_what_is_unknown_is_an_empty_cell_and_every_known_figure_is_written(tmp_path: Path) -> None:
-    figures = {name: np.full((1, 3), 0.25) for name in reversed(KINDS)} | {"else": np.zeros((1, 3))}
-    figures["dice"] = np.array([[NAN, 0.0, 1.0]])
-    write_per_case(tmp_path / "per_case.csv", ["a"], figures)
+def test_what_is_unknown_is_an_empty_cell_and_every_known_metric_is_written(tmp_path: Path) -> None:
+    metrics = {name: np.full((1, 3), 0.25) for name in reversed(METRIC_FORMATS)} | {"else": np.zeros((1, 3))}
+    metrics["dice"] = np.array([[NAN, 0.0, 1.0]])
+    write_per_case(tmp_path / "per_case.csv", ["a"], metrics)
     with open(tmp_path / "per_case.csv") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["case", "region", *KINDS]
+    assert list(rows[0]) == ["case", "region", *METRIC_FORMATS]
     assert [row["dice"] for row in rows] == ["", "0", "1"]
     assert {row["false_lesions"] for row in rows} == {"0.25"}
 

@@ -101,7 +101,7 @@ def test_every_checkpoint_is_shown_the_same_images_and_attacked_in_its_own_way(f
     assert clean >= blunt > sharp
 
 
-def test_the_summary_is_strict_json_of_the_same_figures(folder: Path) -> None:
+def test_the_summary_is_strict_json_of_the_same_numbers(folder: Path) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
@@ -132,7 +132,7 @@ def test_attacks_go_through_a_sliding_window_too(tmp_path: Path) -> None:
     network = make_voxelwise_segmenter().requires_grad_(False)
     options = {"artefacts": [], "norms": [0.2]}
     evaluate(tmp_path / "whole", {"model": network}, **options)
-    windows = BrainInferer(whole_voxels=0, roi_size=(8, 8, 8))
+    windows = BrainInferer(max_whole_brain_voxels=0, roi_size=(8, 8, 8))
     evaluate(tmp_path / "windows", {"model": network}, inferer=windows, **options)
     # a network without a neighbourhood does not care
     assert read_rows(tmp_path / "windows") == pytest.approx(read_rows(tmp_path / "whole"), abs=0.02)
@@ -155,7 +155,7 @@ def test_attacks_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ({"norms": [0]}, "norms: found 0"),
     ],
 )
-def test_wrong_knobs_are_refused_before_anything_runs(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_wrong_settings_are_refused_before_anything_runs(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=message):
         evaluate(tmp_path, {"model": make_voxelwise_segmenter()}, **wrong)
 
@@ -185,7 +185,7 @@ def test_checkpoints_are_named_or_go_by_their_paths_and_are_frozen_copies(tmp_pa
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The knobs of a run on phantoms with weights that were never trained."""
+    """The settings of a run on phantoms with weights that were never trained."""
     path = tmp_path_factory.mktemp("command")
     parser = ConfigParser()
     parser.read_config(str(BUNDLE / "configs" / "inference.yaml"))
@@ -202,8 +202,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     }
 
 
-def run_command(**knobs: object) -> subprocess.CompletedProcess[str]:
-    options = [text for name, value in knobs.items() for text in (f"--{name}", str(value))]
+def run_command(**settings: object) -> subprocess.CompletedProcess[str]:
+    options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", "robustness", "--config_file", CONFIGS, *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300, env=environment)

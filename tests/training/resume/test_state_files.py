@@ -25,7 +25,7 @@ class Counter:
         return {"value": torch.full((1000,), self.value)}
 
 
-def save(folder: Path, *, epochs: int, interval: int = 1, writes: bool = True, resumed: int = 0) -> Counter:
+def save(folder: Path, *, epochs: int, interval: int = 1, is_main_process: bool = True, resumed: int = 0) -> Counter:
     """Runs epochs of three iterations, from the `resumed`th iteration on."""
     counter, engine = Counter(), Engine(lambda engine, batch: None)
 
@@ -33,7 +33,9 @@ def save(folder: Path, *, epochs: int, interval: int = 1, writes: bool = True, r
     def resume() -> None:
         engine.state.iteration, engine.state.epoch = resumed, resumed // 3
 
-    StateSaver(str(folder), saved={"counter": counter}, interval=interval, writes=writes).attach(engine)
+    StateSaver(str(folder), saved={"counter": counter}, interval=interval, is_main_process=is_main_process).attach(
+        engine
+    )
     engine.run(range(3), max_epochs=epochs)
     return counter
 
@@ -69,7 +71,7 @@ def test_what_a_killed_run_left_unfinished_is_removed(tmp_path: Path) -> None:
 
 
 def test_of_several_processes_one_saves(tmp_path: Path) -> None:
-    assert save(tmp_path, epochs=2, writes=False).value == 0
+    assert save(tmp_path, epochs=2, is_main_process=False).value == 0
     assert names(tmp_path) == []
 
 

@@ -1,4 +1,4 @@
-// Sorts the list of cases by the heading that is chosen; a case without the figure comes last.
+// Sorts the list of cases by the heading that is chosen; a case without a value comes last.
 (() => {
   "use strict";
   const table = document.getElementById("case-table");
