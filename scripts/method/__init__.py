@@ -5,7 +5,7 @@ Also what travels with the step: schedules, precision, accumulation over batches
 """
 
 from scripts.method.losses import AdversarialLoss, CriticLoss
-from scripts.method.networks import VolumetricCritic, with_prior
+from scripts.method.networks import VolumetricCritic, with_initial_foreground_probability
 from scripts.method.reciprocal_step import ReciprocalStep
 from scripts.method.synchronised_norm import synchronised
 from scripts.method.vat import UnlabelledVirtualAdversarialHandler, VirtualAdversarialHandler
@@ -18,5 +18,5 @@ __all__ = [
     "VirtualAdversarialHandler",
     "VolumetricCritic",
     "synchronised",
-    "with_prior",
+    "with_initial_foreground_probability",
 ]

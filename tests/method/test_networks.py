@@ -11,7 +11,7 @@ from torch import nn
 
 from scripts.base.errors import BundleError
 from scripts.method.losses import CriticLoss
-from scripts.method.networks import VolumetricCritic, with_prior
+from scripts.method.networks import VolumetricCritic, with_initial_foreground_probability
 from tests.builders import changed, make_batch, make_critic, make_segmenter, snapshot
 
 
@@ -69,17 +69,17 @@ def test_masks_of_other_regions_and_other_numbers_of_layers_are_refused() -> Non
         VolumetricCritic(channels=(4, 8))
 
 
-def test_an_untrained_segmenter_starts_from_the_prior() -> None:
+def test_an_untrained_segmenter_predicts_the_initial_foreground_probability() -> None:
     image, _ = make_batch()
-    without, segmenter = make_segmenter(), with_prior(make_segmenter(), 0.02)
+    without, segmenter = make_segmenter(), with_initial_foreground_probability(make_segmenter(), 0.02)
     with torch.no_grad():
         assert segmenter(image).sigmoid().mean().item() == pytest.approx(0.02, rel=0.5)
         assert without(image).sigmoid().mean().item() > 0.2
     assert changed(segmenter, snapshot(without)) == {"final_conv.bias"}
-    assert changed(with_prior(make_segmenter(), None), snapshot(without)) == set()
+    assert changed(with_initial_foreground_probability(make_segmenter(), None), snapshot(without)) == set()
 
 
-@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1])
-def test_a_prior_that_is_no_probability_is_refused(prior: float) -> None:
-    with pytest.raises(BundleError, match=f"prior is {prior}"):
-        with_prior(make_segmenter(), prior)
+@pytest.mark.parametrize("probability", [0.0, 1.0, -0.1])
+def test_an_initial_probability_outside_0_and_1_is_refused(probability: float) -> None:
+    with pytest.raises(BundleError, match=f"initial_foreground_probability is {probability}"):
+        with_initial_foreground_probability(make_segmenter(), probability)
