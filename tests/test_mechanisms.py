@@ -21,7 +21,7 @@ SCORING_RULES, SURFACES = "scripts/evaluation/metrics/scoring_rules.py", "script
 CUTS = {
     "the critic learns": (
         STEP,
-        "self._sound = step(state.d_network,",
+        "self._is_finite = step(state.d_network,",
         "(lambda *_, **__: None)(state.d_network,",
         "method/test_reciprocal_step.py::test_each_step_trains_its_own_network_and_leaves_the_other_alone",
     ),
@@ -111,8 +111,8 @@ CUTS = {
     ),
     "accumulated batches share a step": (
         STEP,
-        "if batch.ends and self._sound:",
-        "if self._sound:",
+        "if batch.ends and self._is_finite:",
+        "if self._is_finite:",
         "method/test_reciprocal_step.py::test_two_accumulated_batches_are_one_of_twice_the_size",
     ),
     "a step has the mean gradient of its batches": (
@@ -123,7 +123,7 @@ CUTS = {
     ),
     "a loss that is not finite skips the step": (
         STEP,
-        "self._sound = self._sound and everywhere(_losses_are_finite(output))",
+        "self._is_finite = self._is_finite and everywhere(_losses_are_finite(output))",
         "pass",
         "method/test_reciprocal_step.py::test_a_step_that_is_not_finite_leaves_everything_as_it_was",
     ),

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The critic network, and the initial bias of the segmenter."""
 
 from __future__ import annotations
 
@@ -15,14 +16,18 @@ from scripts.base.errors import BundleError
 
 
 class VolumetricCritic(nn.Sequential):
-    """Judges a mask voxel by voxel: is this region's voxel part of a true mask, or of a predicted one?
+    """The critic psi of Eq. 5: for every voxel and region of a mask, a logit that it belongs to a true mask.
 
-    Four 3x3x3 convolutions of stride 1, as in Section 4.1 of the paper, with BatchNorm and LeakyReLU(0.2) after the
-    first three. The last one is plain: a norm or an activation on the logits would hide real from fake.
+    Four 3x3x3 convolutions of stride 1 (Section 4.1 of the paper); the first three are followed by BatchNorm and
+    LeakyReLU(0.2). The last one has neither norm nor activation: either would hide the difference between real and
+    predicted masks, and the losses take logits.
 
     Args:
-        regions: number of channels of the mask, and of the judgement.
+        regions: number of input and output channels, one per region.
         channels: output channels of the first three convolutions.
+
+    Raises:
+        ValueError: if `channels` does not have three entries.
     """
 
     def __init__(self, *, regions: int = 3, channels: Sequence[int] = (16, 32, 64)) -> None:
@@ -36,28 +41,38 @@ class VolumetricCritic(nn.Sequential):
         super().__init__(*hidden, Convolution(3, widths[-1], regions, conv_only=True))
 
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
-        """Gives logits (B, regions, H, W, D), positive where the mask in [0, 1] of that shape looks true."""
+        """Returns logits, positive where the mask looks true.
+
+        Args:
+            mask: binary regions or probabilities in [0, 1], (B, regions, H, W, D).
+
+        Returns:
+            Logits of the same shape.
+        """
         return super().forward(mask)
 
 
 def with_initial_foreground_probability(segmenter: BasicUNet, probability: float | None) -> BasicUNet:
-    """Lets an untrained segmenter predict every region with this probability everywhere, and returns it.
+    """Sets the bias of the segmenter's last layer so that, untrained, it predicts `probability` in every voxel.
 
-    A tumour is a few per cent of a brain. A network that starts from one half spends its first hundreds of steps on
-    learning just that; the bias of its last layer can say it at once (Lin et al. 2017, Section 3.3).
+    A tumour fills a few per cent of a brain. A network that starts at 0.5 spends its first hundreds of steps on
+    learning that; the bias log(p / (1 - p)) states it from the start (Lin et al. 2017, Section 3.3).
 
     Args:
-        segmenter: whose last layer is `final_conv`.
-        probability: in (0, 1), or None to leave the usual initial weights.
+        segmenter: network whose last layer is `final_conv`; changed in place.
+        probability: in (0, 1), or None to keep PyTorch's initial bias.
+
+    Returns:
+        The same segmenter.
 
     Raises:
-        BundleError: when the probability is out of its range.
+        BundleError: if the probability is outside (0, 1).
     """
     if probability is None:
         return segmenter
     if not 0 < probability < 1:
         raise BundleError(
-            f"initial_foreground_probability is {probability}; allowed are probabilities between 0 and 1, or null."
+            f"initial_foreground_probability is {probability}; allowed are numbers between 0 and 1, or null."
         )
     torch.nn.init.constant_(segmenter.final_conv.bias, math.log(probability / (1 - probability)))
     return segmenter

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Virtual adversarial training (Eq. 4) as a handler for any MONAI trainer."""
 
 from __future__ import annotations
 
@@ -25,28 +26,34 @@ TARGETS = ("label", "prediction")
 
 
 class VirtualAdversarialHandler:
-    """Virtual adversarial training for any MONAI trainer: adds `weight` * Eq. 4 to the segmenter's gradients.
+    """Virtual adversarial training for any MONAI trainer: adds the gradients of lambda_vat * L_vat to the segmenter's.
 
-    It runs after the trainer's backward pass and before the optimiser's step, and backpropagates on its own, so that
-    one graph is alive at a time. Gradients add up until the step, whatever number of batches and processes it is of
-    (see `scripts.method.accumulation`). The loss is kept as `engine.state.output["vat_loss"]`. A weight of 0 runs no
-    extra pass.
+    With F the segmenter's logits for an image x, T a target and r the worst perturbation of a given size (Eq. 4):
+
+        L_vat = D_KL(T || sigmoid(F(x + r))),    r = argmax over |r| = epsilon of D_KL(T || sigmoid(F(x + r))),
+
+    where the argmax is taken to first order (`adversarial_direction`) and D_KL is `bernoulli_divergence`.
+
+    The handler runs after the trainer's backward pass and before the optimiser's step, with a forward and a backward
+    pass of its own, so that only one graph is alive at a time. Gradients accumulate in the parameters, whatever number
+    of batches and processes share the step (see `scripts.method.accumulation`). The loss is stored as
+    `engine.state.output["vat_loss"]`. With a weight of 0 no extra pass is run.
 
     Args:
         network: the segmenter.
-        weight: lambda_vat, the factor of the loss.
-        epsilon: size of the perturbation, as the root mean square over brain voxels and modalities of images in [0, 1].
-        target: what the prediction for the perturbed image is held against: "label", the true regions, as the paper,
-            or "prediction", the network's own for the clean image (Miyato et al. 2018), which needs no label.
-        xi: size of the random first step from which the direction is found, for the target "prediction" alone.
-        power_iterations: how often that step is refined.
-        start: the iteration after which the loss begins.
-        ramp_length: iterations in which its weight rises to the full one.
-        seed: of the random first step; together with the iteration's number, so that a resumed run repeats it, and with
-            the process's, so that each has its own.
+        weight: lambda_vat of Eq. 2.
+        epsilon: size of r, as root mean square over brain voxels and modalities of images in [0, 1].
+        target: T: "label", the true regions as in the paper, or "prediction", the network's own prediction for the
+            clean image (Miyato et al. 2018), which needs no label.
+        xi: root mean square of the random perturbation at which the direction is found; for "prediction" only.
+        power_iterations: number of refinements of that direction; for "prediction" only.
+        start: last iteration without the loss.
+        ramp_length: number of iterations in which the weight rises from 0 to `weight`.
+        seed: seed of the random perturbation. The iteration is added, so that a resumed run draws the same numbers, and
+            a multiple of the process's rank, so that processes draw different ones.
 
     Raises:
-        BundleError: when an argument is out of its range.
+        BundleError: if an argument is out of its range.
     """
 
     loss_name = "vat_loss"
@@ -82,20 +89,20 @@ class VirtualAdversarialHandler:
         self.seed = seed
 
     def attach(self, engine: Trainer) -> None:
-        """Hooks the loss in between the trainer's backward pass and its optimiser's step."""
+        """Registers the handler on the event between the trainer's backward pass and the optimiser's step."""
         if isinstance(engine, AdversarialTrainer):
-            # MONAI 1.6.1 registers these events only after it has attached its handlers
+            # MONAI 1.6.1 registers these events only after attaching the handlers
             engine.register_events(*AdversarialIterationEvents)
             engine.add_event_handler(AdversarialIterationEvents.GENERATOR_BACKWARD_COMPLETED, self)
         else:
             engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Trainer) -> None:
-        """Adds the loss's gradients to those of the trainer's own losses."""
+        """Computes the loss and adds its gradients to those of the trainer's own losses."""
         weight = self.weight * ramp(engine.state.iteration, start=self.start, length=self.ramp_length)
         if weight == 0:
             return
-        with _left_as_it_was(self.network, torch.device(engine.state.device)):
+        with _unchanged_state(self.network, torch.device(engine.state.device)):
             image, target = self._batch(engine)
             perturbation = self._perturb(engine, image, target)
             with autocast(engine):
@@ -104,7 +111,7 @@ class VirtualAdversarialHandler:
         engine.state.output[self.loss_name] = loss.detach()
 
     def _batch(self, engine: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gives images (B, modalities, H, W, D), and what predictions are held against (B, regions, H, W, D)."""
+        """Returns images x (B, modalities, H, W, D) and targets T (B, regions, H, W, D)."""
         image, label, prediction = (
             torch.as_tensor(engine.state.output[key]).detach() for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED)
         )
@@ -116,7 +123,7 @@ class VirtualAdversarialHandler:
                 return adversarial_direction(self.network, image, target, epsilon=self.epsilon)
         generator = torch.Generator().manual_seed(self._seed(engine))
         start = torch.randn(image.shape, generator=generator).to(image.device)
-        # a step of xi drowns in the rounding of a lower precision
+        # in lower precision a step of size xi is lost to rounding
         with torch.autocast(image.device.type, enabled=False):
             for _ in range(self.power_iterations):
                 start = scale_to_rms(start, image, rms=self.xi)
@@ -124,24 +131,24 @@ class VirtualAdversarialHandler:
         return start
 
     def _seed(self, engine: Trainer) -> int:
-        # processes lie a prime apart that no run's iterations reach
+        # a prime that no run's iterations reach keeps the seeds of two processes apart
         return self.seed + engine.state.iteration + 1_000_000_007 * idist.get_rank()
 
 
 class UnlabelledVirtualAdversarialHandler(VirtualAdversarialHandler):
-    """Virtual adversarial training on scans without truth, besides what the trainer itself is fed.
+    """Virtual adversarial training on unlabelled scans, in addition to the trainer's own labelled batches.
 
-    In each step a few of them are drawn, and held against the network's own prediction for them (Miyato et al. 2018).
-    The loss is kept as `engine.state.output["unlabelled_vat_loss"]`.
+    Each step draws `batch_size` scans and uses the network's own prediction for them as the target T (Miyato et al.
+    2018). The loss is stored as `engine.state.output["unlabelled_vat_loss"]`.
 
     Args:
         network: the segmenter.
-        dataset: of items whose `image` is (modalities, H, W, D), all of one shape.
-        batch_size: how many are drawn in a step.
-        options: of `VirtualAdversarialHandler`, but its target.
+        dataset: items whose `image` is (modalities, H, W, D), all of one shape.
+        batch_size: number of scans per step.
+        options: keyword arguments of `VirtualAdversarialHandler` except `target`.
 
     Raises:
-        BundleError: when there is nothing to draw, or an argument is out of its range.
+        BundleError: if the data set is empty or an argument is out of its range.
     """
 
     loss_name = "unlabelled_vat_loss"
@@ -150,7 +157,7 @@ class UnlabelledVirtualAdversarialHandler(VirtualAdversarialHandler):
         super().__init__(network, target="prediction", **options)
         if not len(dataset) or batch_size < 1:
             raise BundleError(
-                f"VAT has {len(dataset)} cases without truth, batch_size {batch_size}; both must be >= 1."
+                f"VAT has {len(dataset)} unlabelled cases and batch_size {batch_size}; both must be >= 1."
             )
         self.dataset = dataset
         self.batch_size = batch_size
@@ -173,18 +180,20 @@ def adversarial_direction(
     epsilon: float,
     start: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Finds the small change of the image that raises the divergence of Eq. 4 the most, to first order.
+    """Finds the perturbation r that raises the divergence of Eq. 4 the most, to first order.
+
+    r = epsilon * g / RMS(g), where g = d/ds D_KL(T || sigmoid(F(x + s))) at s = `start`, on brain voxels only.
 
     Args:
-        network: gives logits (B, regions, H, W, D).
-        image: (B, modalities, H, W, D), background exactly 0.
-        target: what the divergence is measured against, (B, regions, H, W, D) in [0, 1].
-        epsilon: the change's root mean square over brain voxels and modalities.
-        start: the change at which the gradient is taken. By default none, right for true labels; where the target is
-            the prediction itself, the divergence is at its minimum there, and the start must be a random one.
+        network: F, which returns logits (B, regions, H, W, D).
+        image: x, (B, modalities, H, W, D), background exactly 0.
+        target: T, (B, regions, H, W, D) in [0, 1].
+        epsilon: root mean square of r over brain voxels and modalities.
+        start: perturbation at which the gradient is taken, by default 0. If T is the prediction itself, the divergence
+            is at its minimum at 0 and the start must be random.
 
     Returns:
-        The change, of the image's shape, exactly 0 outside the brain; 0 everywhere where the gradient vanishes.
+        r, of the image's shape; exactly 0 outside the brain, and in samples whose gradient vanishes.
     """
     change = torch.zeros_like(image) if start is None else start.clone()
     change.requires_grad_()
@@ -194,10 +203,10 @@ def adversarial_direction(
 
 
 def scale_to_rms(change: torch.Tensor, image: torch.Tensor, *, rms: float) -> torch.Tensor:
-    """Puts a change (B, modalities, H, W, D) on the brain alone and gives it the same size in every sample."""
+    """Scales a perturbation (B, modalities, H, W, D) to root mean square `rms` over each sample's brain, 0 outside."""
     brain = (image != 0).any(dim=1, keepdim=True)
     change = change.float() * brain
-    # a gradient averaged over millions of voxels is tiny, and its squares would vanish in float32
+    # the squares of a gradient that was averaged over millions of voxels would underflow in float32
     change = change / change.abs().amax(dim=(1, 2, 3, 4), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     voxels = brain.sum(dim=(1, 2, 3, 4), keepdim=True) * image.shape[1]
     size = (change.square().sum(dim=(1, 2, 3, 4), keepdim=True) / voxels.clamp_min(1)).sqrt()
@@ -205,8 +214,8 @@ def scale_to_rms(change: torch.Tensor, image: torch.Tensor, *, rms: float) -> to
 
 
 @contextlib.contextmanager
-def _left_as_it_was(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Keeps the extra passes from moving running statistics and from using up the run's random numbers."""
+def _unchanged_state(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Keeps extra passes from updating running statistics and from consuming the run's random numbers."""
     norms = [m for m in network.modules() if isinstance(m, _NormBase) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False

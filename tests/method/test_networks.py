@@ -69,7 +69,7 @@ def test_masks_of_other_regions_and_other_numbers_of_layers_are_refused() -> Non
         VolumetricCritic(channels=(4, 8))
 
 
-def test_an_untrained_segmenter_starts_from_the_prior() -> None:
+def test_an_untrained_segmenter_predicts_the_initial_foreground_probability() -> None:
     image, _ = make_batch()
     without, segmenter = make_segmenter(), with_initial_foreground_probability(make_segmenter(), 0.02)
     with torch.no_grad():
@@ -80,6 +80,6 @@ def test_an_untrained_segmenter_starts_from_the_prior() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0, -0.1])
-def test_an_initial_foreground_probability_out_of_range_is_refused(probability: float) -> None:
+def test_an_initial_probability_outside_0_and_1_is_refused(probability: float) -> None:
     with pytest.raises(BundleError, match=f"initial_foreground_probability is {probability}"):
         with_initial_foreground_probability(make_segmenter(), probability)

@@ -37,7 +37,7 @@ EPSILON = 0.03
 
 
 def make_direction(target: str, segmenter: nn.Module) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gives the image, what the divergence is measured against, and the perturbation that the handler would use."""
+    """Returns the image, the target, and the perturbation that the handler would use."""
     image, label = make_batch()
     trainer = make_supervised_trainer(segmenter)
     trainer.state.output = {"image": image, "label": label, "pred": segmenter(image)}
@@ -125,7 +125,7 @@ def unlabelled(seed: int = 5) -> Dataset:
     return Dataset([{"image": case["image"]} for case in make_cases(3, seed)])
 
 
-def test_scans_without_truth_change_the_gradient_of_every_parameter_and_repeat() -> None:
+def test_unlabelled_scans_change_the_gradient_of_every_parameter_and_repeat() -> None:
     gradients = []
     for dataset in (None, unlabelled(5), unlabelled(5), unlabelled(6)):
         segmenter = make_segmenter()
@@ -142,7 +142,7 @@ def test_scans_without_truth_change_the_gradient_of_every_parameter_and_repeat()
     assert any(not torch.equal(first[name], other[name]) for name in without)
 
 
-def test_scans_without_truth_are_held_against_their_own_prediction(trained: nn.Module) -> None:
+def test_the_target_of_unlabelled_scans_is_their_own_prediction(trained: nn.Module) -> None:
     handler = UnlabelledVirtualAdversarialHandler(trained, unlabelled(), batch_size=2, weight=0.2, epsilon=EPSILON)
     trainer = make_supervised_trainer(trained)
     image, target = handler._batch(trainer)
@@ -152,7 +152,7 @@ def test_scans_without_truth_are_held_against_their_own_prediction(trained: nn.M
 
 
 def test_no_scan_to_draw_is_refused() -> None:
-    with pytest.raises(BundleError, match="0 cases without truth"):
+    with pytest.raises(BundleError, match="0 unlabelled cases"):
         UnlabelledVirtualAdversarialHandler(nn.Identity(), Dataset([]), weight=0.2, epsilon=EPSILON)
 
 
