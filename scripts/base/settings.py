@@ -82,6 +82,10 @@ Text = Annotated[
     Field(min_length=1, description="text without # and ::, by which MONAI separates names"),
 ]
 Place = Annotated[Text, Field(description="a path without # and ::, by which MONAI separates names")]
+Split = Annotated[
+    Place, Field(pattern=r"^(held_out|all|.*\.json)$", description="held_out, all or a data list (.json)")
+]
+Export = Annotated[Place, Field(pattern=r"\.(ts|onnx)$", description="a file named .ts or .onnx")]
 Places = Annotated[
     list[Place], BeforeValidator(_to_list), Field(description="a list of paths, such as ['a/model.pt', 'b/model.pt']")
 ]
@@ -134,9 +138,7 @@ class Settings(TypedDict, total=False):
     phantoms: Count
     held_out_fraction: Fraction
     split_seed: Seed
-    split: Annotated[
-        Place, Field(pattern=r"^(held_out|all|.*\.json)$", description="held_out, all or a data list (.json)")
-    ]
+    split: Split
     skip_invalid: bool
     spacing: Positive
     patch_size: PatchSize
@@ -150,7 +152,7 @@ class Settings(TypedDict, total=False):
     features: Features
     critic_features: Count
     initial_foreground_probability: Fraction | None
-    exported: Annotated[Place, Field(pattern=r"\.(ts|onnx)$", description="a file named .ts or .onnx")] | None
+    exported: Export | None
     ensemble: Places
     max_whole_brain_voxels: WholeFrom0
 

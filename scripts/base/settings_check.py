@@ -54,7 +54,7 @@ def check_settings(parser: ConfigParser | None = None) -> None:
 
 def as_typed(name: str, value: Any) -> Any:
     """Returns a value as it stands on the command line: Fire reads 2024_05 as 202405, and run#1 as run."""
-    words = {option: text for option, text in itertools.pairwise(sys.argv)}
+    words = dict(itertools.pairwise(sys.argv))
     words |= dict(word.split("=", 1) for word in sys.argv if "=" in word)
     text = words.get(f"--{name}", "")
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -30,7 +30,7 @@ class RunState:
         self.loader = loader
         self.trainer: AdversarialTrainer | None = None
 
-    def attach(self, engine: AdversarialTrainer) -> None:
+    def attach(self, engine: Any) -> None:
         """Remembers the trainer whose state this is."""
         self.trainer = engine
 
