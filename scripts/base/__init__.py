@@ -10,11 +10,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "allocator": ["keep_freed_memory"],
         "atomic_files": ["make_folder"],
         "distributed": ["SameWeightsHandler", "join", "leave", "own_device", "share"],
-        "errors": ["report_bundle_errors"],
-        "settings": ["check_settings"],
+        "opening": ["prepare"],
+        "settings_check": ["check_batches"],
         "weights": ["load_copies", "load_weights"],
     },
 )

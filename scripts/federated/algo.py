@@ -77,7 +77,6 @@ class ReciprocalAlgo(MonaiAlgo):
         parser = self.eval_workflow.parser
         self.local_epochs = parser.get_parsed_content("local_epochs")
         self.trainer = parser.get_parsed_content("train#trainer")
-        parser.get_parsed_content("train#run_state").attach(self.trainer)
         self.trainer.network = self.evaluator.network = shared_networks(parser)
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:

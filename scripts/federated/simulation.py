@@ -24,6 +24,7 @@ from nvflare.job_config.api import FedJob
 from nvflare.job_config.base_fed_job import BaseFedJob
 
 from scripts.base.errors import BundleError
+from scripts.base.settings_check import check_settings
 from scripts.federated.algo import SharedNetworks, averageable, shared_networks
 
 COMPONENTS = (ClientAPIExecutor, PTFileModelPersistor)
@@ -50,6 +51,7 @@ def simulate(sites: Sequence[str], config_file: Sequence[str], *, settings: Mapp
     config = ConfigParser()
     config.read_config([str(BUNDLE / file) for file in config_file])
     config.update(dict(settings))
+    check_settings(config)
     set_determinism(seed=config.get_parsed_content("seed"))
     networks = shared_networks(config)
     torch.save(averageable(networks.state_dict()), folder / "initial.pt")

@@ -74,7 +74,6 @@ class FineTuning(BundleTrainTask):
         validator.run()
         served = validator.state.best_metric
         validator.state.best_metric_epoch = 0  # else an epoch 1 that is no better would pass for the best
-        workflow.parser.get_parsed_content("train#run_state").attach(trainer)
         trainer.run()
         best = validator.state.best_metric
         better = best > served

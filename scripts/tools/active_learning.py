@@ -116,7 +116,6 @@ class Training:
 
     def run(self) -> dict[str, float]:
         """Trains, and gives the Dice of each region and their mean on the held-out cases."""
-        self.get("train#run_state").attach(self.get("train#trainer"))
         self.get("train#trainer").run()
         return dice_per_region(self.get("validate#evaluator"))
 

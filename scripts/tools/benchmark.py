@@ -20,6 +20,7 @@ from monai.data import Dataset
 from monai.engines import Trainer
 
 from scripts.base.allocator import keep_freed_memory
+from scripts.base.settings_check import check_settings
 
 # a step's parts, as settings of train.yaml
 VARIANTS = {
@@ -73,6 +74,7 @@ def _make_trainer(config_file: Sequence[str], steps: int, settings: dict[str, An
     parser = ConfigParser()
     parser.read_config(list(config_file))
     parser.update(settings | {"critic_start": 0, "critic_ramp": 0, "vat_start": 0, "vat_ramp": 0, "epochs": 1})
+    check_settings(parser)
     size, edge = parser["batch_size"], parser["patch_size"]
     case = {"image": torch.rand(4, edge, edge, edge), "label": (torch.rand(3, edge, edge, edge) > 0.9).float()}
     parser["train"]["dataset"] = Dataset([case] * (size * (steps + 1)))

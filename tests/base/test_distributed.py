@@ -44,7 +44,8 @@ SAME_CROP = [
     {"_target_": "ToTensord", "keys": ["image", "label"], "track_meta": False},
 ]
 ALIKE: dict[str, Any] = {
-    "train#random_transforms": SAME_CROP,
+    "train#patch_transforms": SAME_CROP[:1],
+    "train#random_transforms": SAME_CROP[1:],
     "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.005},
     "critic_optimizer": {"_target_": "torch.optim.SGD", "params": "$@critic.parameters()", "lr": 0.005},
 }
@@ -155,8 +156,7 @@ def test_evaluating_by_two_processes_writes_what_one_does(
 ) -> None:
     settings = places | SMALL | {"held_out_fraction": TRAINING["held_out_fraction"]}
     parser = read_configs(*EVALUATE, **settings, output_dir=tmp_path / "one", html=False)
-    for index in range(3, len(parser["initialize"])):  # which loads the weights
-        parser.get_parsed_content(f"initialize#{index}")
+    parser.get_parsed_content("weights")
     parser.get_parsed_content("evaluator").run()
     result = run_bundle_twice("evaluating", *EVALUATE, "multi_gpu_evaluate", output_dir=tmp_path / "two", **settings)
     assert result.returncode == 0, result.stderr
@@ -222,10 +222,3 @@ def test_each_process_begins_vat_with_a_step_of_its_own(
         monkeypatch.setattr("ignite.distributed.get_rank", lambda rank=rank: rank)
         found.append(handler._perturb(trainer, *handler._batch(trainer)))
     assert torch.equal(*found) == same
-
-
-@pytest.mark.parametrize(("base", "overlay"), [("train", "multi_gpu_train"), ("inference", "multi_gpu_evaluate")])
-def test_the_overlays_begin_as_what_they_lie_over(base: str, overlay: str) -> None:
-    alone, together = (read_configs(*names)["initialize"] for names in ((base,), (base, overlay)))
-    places = [together.index(expression) for expression in alone]
-    assert places == sorted(places)

@@ -18,7 +18,7 @@ class RunState:
     """What a resumed run needs beside networks, optimisers and schedulers, as a state dict that loads `weights_only`.
 
     Epoch, iteration, gradient scalers, the best metric so far and the random states. It is an item of the dictionary
-    that `StateSaver` and MONAI's `CheckpointLoader` get, and must be attached to the trainer before it runs.
+    that `StateSaver` and MONAI's `CheckpointLoader` get. `StateSaver` attaches it to the trainer.
 
     Args:
         evaluator: the validator, which knows the best metric.
@@ -30,7 +30,7 @@ class RunState:
         self.loader = loader
         self.trainer: AdversarialTrainer | None = None
 
-    def attach(self, engine: AdversarialTrainer) -> None:
+    def attach(self, engine: Any) -> None:
         """Remembers the trainer whose state this is."""
         self.trainer = engine
 
@@ -71,7 +71,7 @@ class RunState:
     @property
     def _trainer(self) -> AdversarialTrainer:
         if self.trainer is None:
-            raise RuntimeError("RunState is attached to no trainer: call its attach(trainer) before the trainer runs.")
+            raise RuntimeError("RunState is attached to no trainer: attach its StateSaver before the trainer runs.")
         return self.trainer
 
     @property

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from scripts.base.atomic_files import is_whole_archive, remove_unfinished, to_bytes, write_whole
 from scripts.base.errors import BundleError
+from scripts.training.resume.run_state import RunState
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,9 @@ class StateSaver:
 
     def attach(self, engine: Engine) -> None:
         """Hooks the handler behind every `interval`th epoch; attach it after what loads or changes the state."""
+        for item in self.saved.values():
+            if isinstance(item, RunState):
+                item.attach(engine)
         if self.is_main_process:
             engine.add_event_handler(Events.STARTED, self._tidy_up)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
