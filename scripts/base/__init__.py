@@ -10,9 +10,15 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "allocator": ["keep_freed_memory"],
+        "allocator": ["reuse_freed_memory"],
         "atomic_files": ["make_folder"],
-        "distributed": ["SameWeightsHandler", "join", "leave", "own_device", "share"],
+        "distributed": [
+            "SameWeightsHandler",
+            "join_processes",
+            "leave_processes",
+            "process_device",
+            "cases_of_process",
+        ],
         "errors": ["report_bundle_errors"],
         "settings": ["check_settings"],
         "weights": ["load_copies", "load_weights"],
