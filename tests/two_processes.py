@@ -14,7 +14,15 @@ from monai.engines import AdversarialTrainer
 from torch import nn
 from torch.optim import SGD
 
-from scripts.base.distributed import SameWeightsHandler, everywhere, gathered, join, leave, share, total
+from scripts.base.distributed import (
+    SameWeightsHandler,
+    all_processes_agree,
+    cases_of_process,
+    gather_from_processes,
+    join_processes,
+    leave_processes,
+    sum_over_processes,
+)
 from scripts.method.losses import voxel_weights
 from scripts.method.reciprocal_step import STEP_TAKEN
 from scripts.method.synchronised_norm import synchronised
@@ -34,11 +42,11 @@ BROKEN = 1  # the step, from 0, in which the last process has a voxel that is no
 
 
 def check_parts(rank: int) -> None:
-    assert gathered([rank] * (rank + 1)) == [0, 1, 1]
-    assert gathered(["a\tb"] if rank else []) == ["a\tb"]
-    assert gathered(list(share(3))) == [0, 1, 2]
-    assert everywhere(True)
-    assert not everywhere(rank == 0)
+    assert gather_from_processes([rank] * (rank + 1)) == [0, 1, 1]
+    assert gather_from_processes(["a\tb"] if rank else []) == ["a\tb"]
+    assert gather_from_processes(list(cases_of_process(3))) == [0, 1, 2]
+    assert all_processes_agree(True)
+    assert not all_processes_agree(rank == 0)
     network = make_critic(seed=rank)
     SameWeightsHandler([network])(None)  # type: ignore[arg-type]
     for tensor, first in zip(network.state_dict().values(), make_critic(seed=0).state_dict().values()):
@@ -56,7 +64,7 @@ def check_norm(rank: int) -> None:
     mine = slice(2 * rank, 2 * rank + 2)
     torch.testing.assert_close(inputs[1].grad, inputs[0].grad[mine])  # type: ignore[index]
     for ours, theirs in zip(halves.parameters(), whole.parameters()):
-        torch.testing.assert_close(total(torch.as_tensor(ours.grad)), theirs.grad)
+        torch.testing.assert_close(sum_over_processes(torch.as_tensor(ours.grad)), theirs.grad)
     for statistics, expected in zip(halves.buffers(), whole.buffers()):
         torch.testing.assert_close(statistics, expected)
 
@@ -111,8 +119,8 @@ def make_trainer(segmenter: nn.Module, critic: nn.Module, loader: DataLoader, *,
 
 
 if __name__ == "__main__":
-    join("cpu")
+    join_processes("cpu")
     with rounded_alike():
         for check in (check_parts, check_norm, check_balance, train):
             check(idist.get_rank())
-    leave()
+    leave_processes()

@@ -11,7 +11,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "atomic_files": ["make_folder"],
-        "distributed": ["SameWeightsHandler", "join", "leave", "own_device", "share"],
+        "distributed": [
+            "SameWeightsHandler",
+            "cases_of_process",
+            "join_processes",
+            "leave_processes",
+            "process_device",
+        ],
         "opening": ["prepare"],
         "settings_check": ["check_batches"],
         "weights": ["load_copies", "load_weights"],

@@ -19,7 +19,7 @@ from scripts.base.errors import BundleError
 UNFINISHED = ".unfinished-"  # how a folder begins in which a file is being written
 
 
-def write_whole(path: PathLike, content: bytes) -> None:
+def write_atomically(path: PathLike, content: bytes) -> None:
     """Writes a file whole or not at all, in place of an old one, so that even a power cut leaves one of the two.
 
     Its folders are made. What is being written lies in a hidden folder beside it, which a killed program leaves.
@@ -71,7 +71,7 @@ def to_bytes(state: Any) -> bytes:
     return content.getvalue()
 
 
-def is_whole_archive(path: PathLike) -> bool:
+def is_intact_archive(path: PathLike) -> bool:
     """Compares the checksums in a file of `torch.save`, which PyTorch writes, but does not look at when it loads."""
     try:
         with zipfile.ZipFile(path) as archive:

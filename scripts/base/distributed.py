@@ -18,16 +18,16 @@ from scripts.base.errors import BundleError
 T = TypeVar("T")
 
 # longer than PyTorch's: while the first process checks cases or writes a report, the others wait
-PATIENCE = timedelta(hours=2)
+TIMEOUT = timedelta(hours=2)
 
 
-def own_device() -> torch.device:
+def process_device() -> torch.device:
     """Gives this process its GPU, by its number on the machine (torchrun's), or the CPU where there is none."""
     number = int(os.environ.get("LOCAL_RANK", 0))
     return torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def join(device: torch.device | str) -> None:
+def join_processes(device: torch.device | str) -> None:
     """Joins the processes that torchrun started: by NCCL on GPUs, by Gloo on the CPU. Only the first one logs.
 
     Raises:
@@ -38,19 +38,19 @@ def join(device: torch.device | str) -> None:
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     idist.sync()
     if idist.get_rank() > 0:
         logging.disable(logging.WARNING)
 
 
-def leave() -> None:
-    """Waits for the others and ends what `join` began."""
+def leave_processes() -> None:
+    """Waits for the others and ends what `join_processes` began."""
     idist.barrier()
     distributed.destroy_process_group()
 
 
-def share(count: int) -> range:
+def cases_of_process(count: int) -> range:
     """Gives this process's part of `count` cases, each in one part, none twice; put together, they are in order.
 
     So what the processes gather is what one alone would have. (PyTorch's `DistributedSampler` pads the parts to one
@@ -65,18 +65,18 @@ def share(count: int) -> range:
     return range(count * rank // processes, count * (rank + 1) // processes)
 
 
-def gathered(items: list[T]) -> list[T]:
+def gather_from_processes(items: list[T]) -> list[T]:
     """Gives the items of all processes, in the processes' order; every process must ask."""
     parts = cast(list[list[T]], idist.all_gather(items))
     return [item for part in parts for item in part]
 
 
-def total(tensor: torch.Tensor) -> torch.Tensor:
+def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     """Gives the sum over all processes; every process must come with its own, which may be overwritten."""
     return cast(torch.Tensor, idist.all_reduce(tensor))
 
 
-def everywhere(condition: bool) -> bool:
+def all_processes_agree(condition: bool) -> bool:
     """Tells whether a condition holds in all processes; every process must ask."""
     return bool(idist.all_reduce(float(condition), op="MIN"))
 

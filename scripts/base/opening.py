@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from scripts.base.allocator import keep_freed_memory
+from scripts.base.allocator import reuse_freed_memory
 from scripts.base.errors import report_bundle_errors
 from scripts.base.settings_check import check_settings
 
@@ -16,4 +16,4 @@ def prepare() -> None:
     """
     report_bundle_errors()
     check_settings()
-    keep_freed_memory()
+    reuse_freed_memory()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from scripts.base.atomic_files import is_whole_archive
+from scripts.base.atomic_files import is_intact_archive
 from scripts.base.errors import BundleError
 
 
@@ -26,7 +26,7 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
     if not os.path.isfile(path):
         raise BundleError(f"no weights at {path}: train first, or name their folder by --ckpt_dir.")
     try:
-        if not is_whole_archive(path):
+        if not is_intact_archive(path):
             raise ValueError("its checksums differ")
         weights = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # damaged bytes make pickle raise about anything

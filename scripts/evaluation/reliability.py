@@ -22,8 +22,8 @@ from scipy.special import entr
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from scripts.base.atomic_files import write_whole
-from scripts.base.distributed import gathered
+from scripts.base.atomic_files import write_atomically
+from scripts.base.distributed import gather_from_processes
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 from scripts.evaluation.metrics.surfaces import bounding_box, surface
 
@@ -60,7 +60,7 @@ class ReliabilityHandler:
 
     def __call__(self, engine: Evaluator) -> None:
         """Writes the files and prints the verdict."""
-        rows = gathered(self._rows)
+        rows = gather_from_processes(self._rows)
         if idist.get_rank() != 0:
             return
         if not rows:
@@ -72,9 +72,9 @@ class ReliabilityHandler:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-        write_whole(self.folder / "reliability.csv", text.getvalue().encode())
+        write_atomically(self.folder / "reliability.csv", text.getvalue().encode())
         summary = summarise(rows)
-        write_whole(self.folder / "reliability.json", json.dumps(summary, indent=1).encode())
+        write_atomically(self.folder / "reliability.json", json.dumps(summary, indent=1).encode())
         print("\n".join([*summary["verdict"], NOT_FOR_DIAGNOSIS, str(self.folder / "reliability.json")]))
 
     def _score(self, engine: Evaluator) -> None:

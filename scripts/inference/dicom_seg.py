@@ -15,7 +15,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple, optional_import
 
-from scripts.base.atomic_files import write_whole
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
 from scripts.brats import MODALITIES, NOT_FOR_DIAGNOSIS, TISSUES
 from scripts.data.dicom_series import name_series, read_instances, read_series, to_frames
@@ -84,7 +84,7 @@ class SaveDicomSegd(MapTransform):
                 frames = to_frames(item[key][0].cpu().numpy(), np.asarray(item[key].affine), instances)
                 content = io.BytesIO()
                 make_segmentation(frames, instances).save_as(content)
-                write_whole(self.output_dir / f"{item['case']}_seg.dcm", content.getvalue())
+                write_atomically(self.output_dir / f"{item['case']}_seg.dcm", content.getvalue())
             except BundleError as error:
                 if self.problems is None:
                     raise

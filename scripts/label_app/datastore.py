@@ -15,7 +15,7 @@ from fastapi import HTTPException
 from filelock import FileLock
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
-from scripts.base.atomic_files import write_whole
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.discovery import find_cases
@@ -250,7 +250,7 @@ class CaseDatastore(Datastore):
         with lock:
             known = self._known(case)
             yield known
-            write_whole(place, json.dumps(known, indent=1).encode())
+            write_atomically(place, json.dumps(known, indent=1).encode())
 
 
 @contextmanager

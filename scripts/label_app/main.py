@@ -20,7 +20,7 @@ from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.exception import MONAILabelException  # noqa: E402
 from monailabel.tasks.activelearning.random import Random  # noqa: E402
 
-from scripts.base.allocator import keep_freed_memory  # noqa: E402
+from scripts.base.allocator import reuse_freed_memory  # noqa: E402
 from scripts.brats import NOT_FOR_DIAGNOSIS  # noqa: E402
 from scripts.label_app.datastore import CaseDatastore, http_errors  # noqa: E402
 from scripts.label_app.inference import ConfidenceTask, SegmentationTask  # noqa: E402
@@ -34,7 +34,7 @@ class BratsReview(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.bundle = conf.get("bundle", str(BUNDLE))
-        keep_freed_memory()
+        reuse_freed_memory()
         super().__init__(app_dir, studies, conf, name="BraTS review", description=NOT_FOR_DIAGNOSIS)
 
     def on_init_complete(self) -> None:

@@ -10,10 +10,10 @@ from ignite.engine import State
 from torch import nn
 from torch.optim import Optimizer
 
-from scripts.base.distributed import total
+from scripts.base.distributed import sum_over_processes
 
 
-class Window(NamedTuple):
+class AccumulationWindow(NamedTuple):
     """The batches that share an optimiser's step: how many there are, and which one this is, from 0."""
 
     size: int
@@ -30,7 +30,7 @@ class Window(NamedTuple):
         return self.position == self.size - 1
 
 
-def window(state: State, accumulate: int) -> Window:
+def accumulation_window(state: State, accumulate: int) -> AccumulationWindow:
     """Tells where a trainer's iteration is among the `accumulate` batches of a step.
 
     Windows begin anew with each epoch, whose last one may be shorter: between epochs no gradient is pending, so that
@@ -39,7 +39,7 @@ def window(state: State, accumulate: int) -> Window:
     assert state.epoch_length is not None
     done = (state.iteration - 1) % state.epoch_length
     position = done % accumulate
-    return Window(size=min(accumulate, state.epoch_length - (done - position)), position=position)
+    return AccumulationWindow(size=min(accumulate, state.epoch_length - (done - position)), position=position)
 
 
 def step(network: nn.Module, optimizer: Optimizer, *, scaler: torch.amp.GradScaler, batches: int = 1) -> bool:
@@ -76,7 +76,7 @@ def average_gradients(network: nn.Module, *, batches: int = 1) -> None:
     count = batches * idist.get_world_size()
     if count == 1 or not gradients:
         return
-    mean = total(torch.cat([gradient.flatten() for gradient in gradients])) / count
+    mean = sum_over_processes(torch.cat([gradient.flatten() for gradient in gradients])) / count
     for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients])):
         gradient.copy_(part.view(gradient.shape))
 

@@ -11,9 +11,9 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import AdversarialIterationEvents, AdversarialKeys
 from monai.utils.enums import CommonKeys as Keys
 
-from scripts.base.distributed import everywhere
+from scripts.base.distributed import all_processes_agree
 from scripts.base.errors import BundleError
-from scripts.method.accumulation import Window, step, window
+from scripts.method.accumulation import AccumulationWindow, accumulation_window, step
 from scripts.method.precision import autocast, critic_scaler, segmenter_scaler
 from scripts.method.schedules import ramp
 
@@ -84,7 +84,7 @@ class ReciprocalStep:
         """
         image, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         engine.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
-        batch = window(engine.state, self.accumulate)
+        batch = accumulation_window(engine.state, self.accumulate)
         if batch.begins:
             self._is_finite = True
             self._statistics = [b.clone() for b in engine.state.d_network.buffers()] if self.lambda_critic > 0 else []
@@ -103,7 +103,7 @@ class ReciprocalStep:
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
-    def _train_segmenter(self, engine: AdversarialTrainer, batch: Window) -> None:
+    def _train_segmenter(self, engine: AdversarialTrainer, batch: AccumulationWindow) -> None:
         state, output = engine.state, engine.state.output
         state.g_network.train()
         if batch.begins:
@@ -124,7 +124,7 @@ class ReciprocalStep:
         scaler = segmenter_scaler(engine)
         scaler.scale(loss).backward()
         engine.fire_event(AdversarialIterationEvents.GENERATOR_BACKWARD_COMPLETED)
-        self._is_finite = self._is_finite and everywhere(_losses_are_finite(output))
+        self._is_finite = self._is_finite and all_processes_agree(_losses_are_finite(output))
         if batch.ends and self._is_finite:
             self._is_finite = step(state.g_network, state.g_optimizer, scaler=scaler, batches=batch.size)
         output[Keys.PRED] = output[Keys.PRED].detach()
@@ -141,7 +141,7 @@ class ReciprocalStep:
         engine.fire_event(AdversarialIterationEvents.GENERATOR_LOSS_COMPLETED)
         return loss
 
-    def _train_critic(self, engine: AdversarialTrainer, batch: Window) -> None:
+    def _train_critic(self, engine: AdversarialTrainer, batch: AccumulationWindow) -> None:
         state, output = engine.state, engine.state.output
         real, fake = output[Keys.LABEL], output[Keys.PRED].float().sigmoid()
         state.d_network.train()
@@ -157,7 +157,7 @@ class ReciprocalStep:
         scaler = critic_scaler(engine)
         scaler.scale(loss).backward()
         engine.fire_event(AdversarialIterationEvents.DISCRIMINATOR_BACKWARD_COMPLETED)
-        self._is_finite = everywhere(_losses_are_finite(output))
+        self._is_finite = all_processes_agree(_losses_are_finite(output))
         if batch.ends and self._is_finite:
             self._is_finite = step(state.d_network, state.d_optimizer, scaler=scaler, batches=batch.size)
 

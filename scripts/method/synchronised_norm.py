@@ -8,7 +8,7 @@ import torch
 from ignite import distributed as idist
 from torch import nn
 
-from scripts.base.distributed import total
+from scripts.base.distributed import sum_over_processes
 
 
 class SynchronisedBatchNorm(nn.SyncBatchNorm):
@@ -54,9 +54,9 @@ def synchronised(network: nn.Module) -> nn.Module:
 class _SumOverProcesses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
-        return total(tensor.clone())
+        return sum_over_processes(tensor.clone())
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         # each process's loss depends on every process's term of the sum
-        return total(gradient.clone())
+        return sum_over_processes(gradient.clone())

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
 
-from scripts.base.atomic_files import write_whole
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.weights import load_weights
 from scripts.brats import Item
@@ -155,7 +155,7 @@ def write_csv(place: Path, rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(place, text.getvalue().encode())
+    write_atomically(place, text.getvalue().encode())
 
 
 if __name__ == "__main__":

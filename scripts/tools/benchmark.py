@@ -19,7 +19,7 @@ from monai.bundle import ConfigParser
 from monai.data import Dataset
 from monai.engines import Trainer
 
-from scripts.base.allocator import keep_freed_memory
+from scripts.base.allocator import reuse_freed_memory
 from scripts.base.settings_check import check_settings
 
 # a step's parts, as settings of train.yaml
@@ -57,7 +57,7 @@ def measure(config_file: Sequence[str], steps: int, settings: dict[str, Any]) ->
     Returns:
         Seconds a step (median, min, max) and the process's peak memory in GB, or the GPU's where there is one.
     """
-    keep_freed_memory()
+    reuse_freed_memory()
     trainer = _make_trainer(config_file, steps, settings)
     ends: list[float] = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: ends.append(_now(trainer.state.device)))

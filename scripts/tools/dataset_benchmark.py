@@ -17,7 +17,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigParser
 from tqdm import tqdm
 
-from scripts.base.allocator import keep_freed_memory
+from scripts.base.allocator import reuse_freed_memory
 from scripts.data.datalist import Cohort
 from scripts.data.discovery import find_cases
 
@@ -95,7 +95,7 @@ def measure(part: str, folder: str, *, config_file: list[str], settings: dict[st
 
 
 def _train_a_step(data: str, folder: str, config_file: list[str], settings: dict[str, Any]) -> None:
-    keep_freed_memory()
+    reuse_freed_memory()
     parser = ConfigParser()
     parser.read_config(config_file)
     places = {"dataset_dir": data, "cache_dir": f"{folder}/cache", "output_dir": folder, "ckpt_dir": folder}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from scripts.base.atomic_files import write_whole
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError, report_bundle_errors
 
 BUNDLE = Path(__file__).resolve().parents[2]
@@ -43,8 +43,8 @@ def main() -> None:
     content = pack(files)
     place = output_dir / f"{NAME}_v{json.loads(files['configs/metadata.json'])['version']}.zip"
     digest = hashlib.sha256(content).hexdigest()
-    write_whole(place, content)
-    write_whole(place.with_name(f"{place.name}.sha256"), f"{digest}  {place.name}\n".encode())
+    write_atomically(place, content)
+    write_atomically(place.with_name(f"{place.name}.sha256"), f"{digest}  {place.name}\n".encode())
     print(f"{place}: {len(files)} files, {len(content) / 1e6:.1f} MB, SHA-256 {digest}")
 
 

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "checkpoints": ["BestWeightsHandler", "RestartBestHandler"],
-        "progress": ["ProgressHandler", "TensorBoardHandler", "loss_terms"],
+        "progress": ["ProgressHandler", "TrainingScalarsHandler", "loss_terms"],
         "resume.loader": ["ResumableDataLoader"],
         "resume.run_state": ["RunState"],
         "resume.state_files": ["StateSaver", "find_state"],

@@ -10,7 +10,7 @@ from ignite.engine import Events
 from monai.engines import AdversarialTrainer, Evaluator
 from torch import nn
 
-from scripts.base.atomic_files import remove_unfinished, to_bytes, write_whole
+from scripts.base.atomic_files import remove_unfinished, to_bytes, write_atomically
 
 
 class BestWeightsHandler:
@@ -42,7 +42,7 @@ class BestWeightsHandler:
             path = self.folder / f"{name}.pt"
             if path.exists() and not self.kept_previous:
                 os.replace(path, path.with_suffix(".previous.pt"))
-            write_whole(path, to_bytes(network.state_dict()))
+            write_atomically(path, to_bytes(network.state_dict()))
         self.kept_previous = True
 
     def _look_around(self, engine: Evaluator) -> None:

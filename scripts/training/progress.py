@@ -50,7 +50,7 @@ class ProgressHandler:
         self.bar.log_message(f"epoch {trainer.state.epoch:3d}  validation Dice  {figures}")
 
 
-class TensorBoardHandler:
+class TrainingScalarsHandler:
     """Writes the loss terms, the learning rates and the validation's Dice per region for TensorBoard.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from ignite.engine import Events
 from monai.engines import Trainer
 
-from scripts.base.distributed import gathered
+from scripts.base.distributed import gather_from_processes
 from scripts.base.errors import BundleError
 from scripts.method.reciprocal_step import STEP_TAKEN
 from scripts.training.progress import SKIPPED_STEPS, loss_terms
@@ -55,7 +55,7 @@ class SkippedStepHandler:
         else:
             self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
             output[SKIPPED_STEPS] = self.skipped
-            self._report(engine, gathered(self._cases))
+            self._report(engine, gather_from_processes(self._cases))
         self._cases.clear()
 
     def _report(self, engine: Trainer, cases: list[str]) -> None:

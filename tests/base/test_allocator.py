@@ -12,7 +12,7 @@ import pytest
 BLOCKS_MAPPED = """
 import ctypes
 
-from scripts.base.allocator import keep_freed_memory
+from scripts.base.allocator import reuse_freed_memory
 
 class Counts(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in
@@ -22,7 +22,7 @@ libc = ctypes.CDLL(None)
 libc.mallinfo2.restype = Counts
 libc.malloc.restype = ctypes.c_void_p
 if {tuned}:
-    keep_freed_memory()
+    reuse_freed_memory()
 before = libc.mallinfo2().hblks
 libc.malloc(ctypes.c_size_t(2**26))
 print(libc.mallinfo2().hblks - before)

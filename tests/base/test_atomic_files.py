@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from scripts.base.atomic_files import make_folder, write_whole
+from scripts.base.atomic_files import make_folder, write_atomically
 from scripts.base.errors import BundleError
 
 
 def test_a_file_takes_the_place_of_the_old_one_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
-    write_whole(path, b"old and longer")
-    write_whole(path, b"new")
+    write_atomically(path, b"old and longer")
+    write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_old_file_stays_where_the_new_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
-    write_whole(path, b"old")
+    write_atomically(path, b"old")
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(BundleError, match=r"file: cannot be written \(No space left on device\)"):
-        write_whole(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -35,7 +35,7 @@ def test_the_old_file_stays_where_the_new_one_fails(tmp_path: Path, monkeypatch:
 def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BundleError, match="file/new: cannot be written"):
-        write_whole(tmp_path / "file" / "new", b"")
+        write_atomically(tmp_path / "file" / "new", b"")
 
 
 def test_a_folder_is_made_and_left_as_it_is(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
-from scripts.base.distributed import everywhere, gathered, join, share
+from scripts.base.distributed import all_processes_agree, cases_of_process, gather_from_processes, join_processes
 from scripts.base.errors import BundleError
 from scripts.data.phantoms import make_cohort
 from scripts.method.vat import VirtualAdversarialHandler
@@ -185,7 +185,7 @@ def test_each_case_is_in_one_share_and_in_order(cases: int, processes: int, monk
     shares = []
     for rank in range(processes):
         monkeypatch.setattr("ignite.distributed.get_rank", lambda rank=rank: rank)
-        shares.append(list(share(cases)))
+        shares.append(list(cases_of_process(cases)))
     assert [case for part in shares for case in part] == list(range(cases))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -193,19 +193,19 @@ def test_each_case_is_in_one_share_and_in_order(cases: int, processes: int, monk
 def test_fewer_cases_than_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 4)
     with pytest.raises(BundleError, match="3 cases to evaluate for 4 processes"):
-        share(3)
+        cases_of_process(3)
 
 
 def test_alone_everything_is_ones_own() -> None:
-    assert gathered([1, 2]) == [1, 2]
-    assert everywhere(True)
-    assert not everywhere(False)
-    assert share(3) == range(3)
+    assert gather_from_processes([1, 2]) == [1, 2]
+    assert all_processes_agree(True)
+    assert not all_processes_agree(False)
+    assert cases_of_process(3) == range(3)
 
 
 def test_without_torchrun_the_overlays_are_refused() -> None:
     with pytest.raises(BundleError, match="torchrun"):
-        join("cpu")
+        join_processes("cpu")
 
 
 @pytest.mark.parametrize(("target", "same"), [("label", True), ("prediction", False)])

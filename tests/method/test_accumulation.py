@@ -7,7 +7,7 @@ import torch
 from ignite.engine import State
 from torch import nn
 
-from scripts.method.accumulation import Window, average_gradients, step, window
+from scripts.method.accumulation import AccumulationWindow, accumulation_window, average_gradients, step
 
 
 def make_state(iteration: int, epoch_length: int) -> State:
@@ -15,15 +15,16 @@ def make_state(iteration: int, epoch_length: int) -> State:
 
 
 def test_windows_begin_anew_with_each_epoch() -> None:
-    windows = [window(make_state(iteration, 5), 2) for iteration in range(1, 11)]
-    epoch = [Window(2, 0), Window(2, 1), Window(2, 0), Window(2, 1), Window(1, 0)]
+    windows = [accumulation_window(make_state(iteration, 5), 2) for iteration in range(1, 11)]
+    pair = [AccumulationWindow(2, 0), AccumulationWindow(2, 1)]
+    epoch = [*pair, *pair, AccumulationWindow(1, 0)]
     assert windows == epoch * 2
     assert [w.begins for w in epoch] == [True, False, True, False, True]
     assert [w.ends for w in epoch] == [False, True, False, True, True]
 
 
 def test_without_accumulation_each_batch_is_a_step() -> None:
-    assert {window(make_state(iteration, 3), 1) for iteration in range(1, 8)} == {Window(1, 0)}
+    assert {accumulation_window(make_state(iteration, 3), 1) for iteration in range(1, 8)} == {AccumulationWindow(1, 0)}
 
 
 def make_network(gradient: float) -> tuple[nn.Linear, torch.optim.SGD]:

@@ -251,7 +251,7 @@ def test_a_critics_step_that_is_not_finite_leaves_the_critic_as_it_was() -> None
 
 
 def test_a_step_that_another_process_cannot_take_is_not_taken_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scripts.method.reciprocal_step.everywhere", lambda condition: False)
+    monkeypatch.setattr("scripts.method.reciprocal_step.all_processes_agree", lambda condition: False)
     segmenter, critic = make_segmenter(), make_critic()
     before = snapshot(segmenter), snapshot(critic)
     make_reciprocal_trainer(segmenter, critic, lambda_critic=0.3).run()

@@ -13,7 +13,7 @@ from monai.utils import CommonKeys as Keys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.brats import REGIONS
-from scripts.training.progress import ProgressHandler, TensorBoardHandler
+from scripts.training.progress import ProgressHandler, TrainingScalarsHandler
 from tests.builders import make_adversarial_trainer, make_evaluator, make_voxelwise_segmenter
 
 
@@ -34,7 +34,7 @@ def test_a_line_of_dice_per_region_follows_each_validation(capsys: pytest.Captur
 def test_tensorboard_drops_what_a_resumed_run_writes_again(tmp_path: Path) -> None:
     for iteration, epochs in ((0, 3), (2, 2)):  # cut off after three epochs, resumed from the state of the first
         validator, trainer = make_evaluator(make_voxelwise_segmenter()), make_adversarial_trainer(epochs=epochs)
-        TensorBoardHandler(str(tmp_path), validator=validator, optimizers={}).attach(trainer)
+        TrainingScalarsHandler(str(tmp_path), validator=validator, optimizers={}).attach(trainer)
 
         @trainer.on(Events.STARTED)
         def resume(engine: AdversarialTrainer, iteration: int = iteration) -> None:
@@ -48,7 +48,7 @@ def test_tensorboard_drops_what_a_resumed_run_writes_again(tmp_path: Path) -> No
 def test_tensorboard_gets_all_losses_learning_rates_and_dice(tmp_path: Path) -> None:
     validator, trainer = make_evaluator(make_voxelwise_segmenter()), make_adversarial_trainer(epochs=2)
     optimizers = {"segmenter": trainer.state.g_optimizer, "critic": trainer.state.d_optimizer}
-    TensorBoardHandler(str(tmp_path), validator=validator, optimizers=optimizers).attach(trainer)
+    TrainingScalarsHandler(str(tmp_path), validator=validator, optimizers=optimizers).attach(trainer)
     ValidationHandler(1, validator).attach(trainer)
     outputs = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: outputs.append(dict(engine.state.output)))

@@ -14,8 +14,8 @@ from monai.config import PathLike
 from monai.engines import Evaluator
 from monai.utils import ensure_tuple
 
-from scripts.base.atomic_files import write_whole
-from scripts.base.distributed import gathered
+from scripts.base.atomic_files import write_atomically
+from scripts.base.distributed import gather_from_processes
 from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.evaluation.report.page import Plot, write_report
@@ -76,7 +76,7 @@ class EvaluationReport:
     def __call__(self, engine: Evaluator) -> None:
         metrics = {name.removeprefix("mean_"): values for name, values in engine.state.metric_details.items()}
         # process by process, as the metrics gather their values
-        cases = gathered(self._cases)
+        cases = gather_from_processes(self._cases)
         if idist.get_rank() != 0:
             return
         summary = write_tables(self.output_dir, cases, metrics, title=self.title, scoring_rules=self.scoring_rules)
@@ -115,8 +115,8 @@ def write_tables(
     write_per_case(folder / "per_case.csv", cases, metrics)
     summary = summarise(metrics)
     machine = summary_json(summary, title=title, scoring_rules=scoring_rules, cases=len(cases))
-    write_whole(folder / "summary.json", machine.encode())
-    write_whole(
+    write_atomically(folder / "summary.json", machine.encode())
+    write_atomically(
         folder / "summary.md", summary_markdown(metrics, summary, title=title, scoring_rules=scoring_rules).encode()
     )
     return summary
@@ -146,12 +146,12 @@ def write_pages(
     """
     folder = Path(output_dir)
     boxes = draw_box_plots(metrics)
-    write_whole(folder / "boxplots.png", boxes)
+    write_atomically(folder / "boxplots.png", boxes)
     plots = [Plot("Distribution over the cases, as Fig. 3 of the paper.", boxes)]
     slices, viewer = _look_at(folder, items, metrics, viewer_cases)
     if slices:
         picture = draw_slices(slices)
-        write_whole(folder / "slices.png", picture)
+        write_atomically(folder / "slices.png", picture)
         caption = (
             "The axial slice with the largest tumour of each case, as Fig. 4 of the paper. Confidence: mean of regions."
         )

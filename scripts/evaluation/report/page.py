@@ -14,7 +14,7 @@ from markupsafe import Markup
 from monai.config import NdarrayOrTensor as Array
 from monai.config import PathLike
 
-from scripts.base.atomic_files import write_whole
+from scripts.base.atomic_files import write_atomically
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_NAMES, REGIONS, TISSUES
 from scripts.evaluation.report.sections import Section
 from scripts.evaluation.report.summary import Summary, describe_in_words, paper_table, summarise
@@ -114,7 +114,7 @@ def write_report(
         sections=[Section(section.title, Markup(section.html)) for section in sections],
         asset=lambda name: Markup(_find_asset(name).read_text(encoding="utf-8")),
     )
-    write_whole(path, page.encode())
+    write_atomically(path, page.encode())
 
 
 def _find_asset(name: str) -> Path:

@@ -16,7 +16,7 @@ from monai.transforms.utils import generate_spatial_bounding_box
 from monai.utils import convert_to_numpy
 from torch import nn
 
-from scripts.base.atomic_files import write_whole
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
 from scripts.brats import NOT_FOR_DIAGNOSIS, TISSUES
 from scripts.evaluation.report.appearance import show_labels, to_png
@@ -81,7 +81,7 @@ def draw_case(
     figure = _draw_planes(planes)
     figure.text(0.015, 0.955, f"{title}  ·  axial slice {index + 1} of {brain.shape[-1]}", color="w", fontsize=15)
     figure.text(0.985, 0.955, NOT_FOR_DIAGNOSIS, color="gold", fontsize=15, ha="right")
-    write_whole(path, to_png(figure))
+    write_atomically(path, to_png(figure))
 
 
 def _draw_planes(planes: Mapping[str, np.ndarray]) -> Figure:

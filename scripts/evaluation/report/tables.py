@@ -13,7 +13,7 @@ from monai.config import NdarrayOrTensor as Array
 from monai.config import PathLike
 from monai.utils import convert_to_numpy
 
-from scripts.base.atomic_files import write_whole
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 
@@ -97,7 +97,7 @@ def write_per_case(path: PathLike, cases: Sequence[str], metrics: Mapping[str, A
     rows = [[cases[c], REGIONS[r], *(_cell(float(a[c, r])) for a in arrays.values())] for c, r in np.ndindex(count, 3)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([["case", "region", *arrays], *rows])
-    write_whole(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
 def checked(metrics: Mapping[str, Array], *, names: Sequence[str] = tuple(METRIC_FORMATS)) -> dict[str, np.ndarray]:

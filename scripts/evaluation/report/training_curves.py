@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from monai.engines import Evaluator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scripts.base.atomic_files import write_whole
+from scripts.base.atomic_files import write_atomically
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_COLOURS
 from scripts.evaluation.report.appearance import to_png
 
@@ -40,7 +40,7 @@ class TrainingCurvesHandler:
 
     def __call__(self, engine: Evaluator) -> None:
         """Writes the picture."""
-        write_whole(Path(self.path), draw_curves(read_curves(self.log_dir)))
+        write_atomically(Path(self.path), draw_curves(read_curves(self.log_dir)))
 
 
 def read_curves(log_dir: str) -> dict[str, Curve]:
@@ -58,7 +58,7 @@ def draw_curves(curves: Mapping[str, Curve]) -> bytes:
     """Draws the loss terms and the validation's Dice per region over the iterations, as a PNG.
 
     Args:
-        curves: by the tags of `TensorBoardHandler`: `train/<term>` and `validation_dice/<region>`.
+        curves: by the tags of `TrainingScalarsHandler`: `train/<term>` and `validation_dice/<region>`.
     """
     figure = Figure(figsize=(9.6, 4.2), dpi=130, facecolor="white")
     losses, dice = figure.subplots(1, 2)

@@ -18,7 +18,7 @@ from monai.metrics import compute_dice
 from torch import nn
 from tqdm import tqdm
 
-from scripts.base.atomic_files import write_whole
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
 from scripts.base.weights import load_copies
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
@@ -135,9 +135,9 @@ class RobustnessEvaluation:
             "sizes": {name: {"levels": a.levels, "unit": a.unit} for name, a in ARTEFACTS.items()},
             "checkpoints": summarise(dice, {"artefacts": list(ARTEFACTS), "adversarial": list(ADVERSARIES)}),
         }
-        write_whole(self.folder / "robustness.csv", text.getvalue().encode())
-        write_whole(self.folder / "robustness.json", json.dumps(summary, indent=1).encode())
-        write_whole(self.folder / "robustness.png", draw_curves(summary))
+        write_atomically(self.folder / "robustness.csv", text.getvalue().encode())
+        write_atomically(self.folder / "robustness.json", json.dumps(summary, indent=1).encode())
+        write_atomically(self.folder / "robustness.png", draw_curves(summary))
         print(f"{robustness_table(summary)}\n{self.folder / 'robustness.json'}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from scripts.base.atomic_files import is_whole_archive, remove_unfinished, to_bytes, write_whole
+from scripts.base.atomic_files import is_intact_archive, remove_unfinished, to_bytes, write_atomically
 from scripts.base.errors import BundleError
 from scripts.training.resume.run_state import RunState
 
@@ -60,7 +60,7 @@ class StateSaver:
         if not self.is_main_process:
             return
         state = {name: item.state_dict() for name, item in self.saved.items()}
-        write_whole(self.folder / f"state_iteration={engine.state.iteration}.pt", to_bytes(state))
+        write_atomically(self.folder / f"state_iteration={engine.state.iteration}.pt", to_bytes(state))
         for old in states_in(self.folder)[KEPT:]:
             old.unlink()
 
@@ -90,12 +90,12 @@ def find_state(resume: str | None, *, output_dir: str) -> str | None:
             raise BundleError(
                 f"resume is {resume}: no such file; allowed are {AUTO}, and the states of a run, state_iteration=N.pt."
             )
-        if not is_whole_archive(Path(resume)):
+        if not is_intact_archive(Path(resume)):
             raise BundleError(f"resume is {resume}: damaged, or no state of a run; give another, or {AUTO}.")
         return resume
     states = states_in(Path(output_dir))
     for path in states:
-        if is_whole_archive(path):
+        if is_intact_archive(path):
             print(f"resuming from {path}")
             return str(path)
         logger.warning(f"{path} is damaged and left out; taking the one before.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from scripts.base.distributed import everywhere
+from scripts.base.distributed import all_processes_agree
 from scripts.method.reciprocal_step import STEP_TAKEN
 from scripts.training.resume.state_files import StateSaver
 
@@ -60,7 +60,7 @@ class StopHandler:
             self._stop_if_asked(engine)
 
     def _stop_if_asked(self, engine: Engine) -> None:
-        if everywhere(self.received is None):
+        if all_processes_agree(self.received is None):
             return
         self.saver(engine)
         if self.saver.is_main_process:
