@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The domain on one page: modalities, layouts of data sets, labels and regions of BraTS, and how they are shown."""
+"""The domain on one page: modalities, layouts of data sets, label values, regions, and what a case is.
+
+A case is one examination of one patient: four MRI modalities on one grid, skull-stripped, background 0. A label map
+gives each voxel one tissue; the network predicts three regions, which overlap.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ NOT_FOR_DIAGNOSIS = "Not for diagnosis."
 # ---- modalities: the channels of the network's input, in this order
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 
-# ---- layouts: how data sets name the files of a case and number its labels
+# ---- layouts: how a data set names the files of a case and numbers its labels
 Layout = Literal["brats2021", "brats2023", "msd"]
-# the word for each modality in the file names of a layout; MSD Task01_BrainTumour has one 4D file
+# the word for each modality in file names, in the order of MODALITIES; MSD Task01_BrainTumour has one 4D file
 MODALITY_WORDS: dict[str, tuple[str, ...]] = {
     "brats2021": ("t1", "t1ce", "t2", "flair"),
     "brats2023": ("t1n", "t1c", "t2w", "t2f"),
@@ -20,11 +24,11 @@ MODALITY_WORDS: dict[str, tuple[str, ...]] = {
 }
 # where T1, T1ce, T2 and FLAIR are among the channels of MSD's 4D image (FLAIR, T1w, T1gd, T2w)
 MSD_CHANNELS = (1, 2, 3, 0)
-# the values of (necrotic and non-enhancing core, oedema, enhancing tumour) in the label maps of each layout
+# the values of (necrotic or non-enhancing core, oedema, enhancing tumour) in the label maps of each layout
 LABEL_VALUES: dict[str, tuple[int, int, int]] = {"brats2021": (1, 2, 4), "brats2023": (1, 2, 3), "msd": (2, 1, 3)}
 
 
-# ---- tissues: what a label map distinguishes, by the values of BraTS 2021 that this project writes
+# ---- tissues: what a label map distinguishes, by the values of BraTS 2021, which this project writes
 class Tissue(NamedTuple):
     """A tissue of a label map: its name and its colour on every page and plot."""
 
@@ -32,12 +36,13 @@ class Tissue(NamedTuple):
     colour: str
 
 
-# the colours of the paper's Fig. 1 and 4; where regions overlap, the later one is seen
+# the colours of the paper's Figures 1 and 4; where drawn regions overlap, the later tissue is on top
 TISSUES = {
     2: Tissue("oedema", "#2ea043"),
     1: Tissue("necrotic or non-enhancing core", "#848d97"),
     4: Tissue("enhancing tumour", "#ffd33d"),
 }
+TISSUE_VALUES = {TISSUES[value].name: value for value in sorted(TISSUES)}
 
 # ---- regions: the channels of the network's output, in this order; ET lies in TC, and TC in WT
 REGIONS = ("TC", "WT", "ET")
@@ -54,15 +59,18 @@ class Item(TypedDict):
         case: id of the case, which names its result files.
         patient: id of the patient, who may have several cases.
         layout: one of `Layout`.
-        image: four files or four folders of DICOM series in the order of `MODALITIES`, the folder of a case, or one
-            4D file.
-        label: file of the label map, where there is one.
+        image: paths of four files or of four folders of DICOM files in the order of `MODALITIES`, or of one 4D file.
+        label: path of the label map, where there is one.
         fault: what is wrong with the case, where something is.
     """
 
     case: str
     patient: str
     layout: str
-    image: str | list[str]
+    image: list[str]
     label: NotRequired[str]
     fault: NotRequired[str]
+
+
+# Whether each case of a data set must have a label map, may have one, or is used without.
+Labels = Literal["required", "optional", "ignored"]

@@ -93,7 +93,7 @@ def wrong(outcomes: list[Outcome]) -> list[str]:
 
 def check(fault: Fault, dataset: Path) -> str | None:
     fault.write(dataset)
-    (item,) = find_cases(str(dataset), labels=False)
+    (item,) = find_cases(str(dataset), labels="ignored")
     return check_case(item)
 
 

@@ -168,7 +168,7 @@ def test_file_names_are_not_evaluated(tmp_path: Path) -> None:
     parser.update({"dataset_dir": str(tmp_path / "data"), "cache_dir": str(tmp_path / "cache"), "spacing": 1.0})
     items = parser.get_parsed_content("dataset").data
     assert sorted(item["case"] for item in items) == sorted(names)
-    assert items == find_cases(str(tmp_path / "data"), labels=False)
+    assert items == find_cases(str(tmp_path / "data"), labels="ignored")
     assert not os.path.exists("mark")
 
 

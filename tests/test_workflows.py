@@ -22,7 +22,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import list_data_collate
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scripts.data.datalist import Cohort
+from scripts.data.cohort import Cohort
 from scripts.data.phantoms import make_cohort
 
 BUNDLE = Path(__file__).parents[1]
@@ -168,7 +168,7 @@ def test_evaluating_writes_every_figure_of_the_held_out_cases(places: dict[str, 
     output_dir = Path(str(places["output_dir"]))
     with open(output_dir / "per_case.csv") as file:
         rows = list(csv.DictReader(file))
-    held_out = [item["case"] for item in Cohort(str(cohort)).held_out]
+    held_out = [item["case"] for item in Cohort(str(cohort)).held_out_cases()]
     assert len(held_out) == 2
     assert [(row["case"], row["region"]) for row in rows] == [(c, r) for c in held_out for r in ("TC", "WT", "ET")]
     for row in rows:
@@ -376,7 +376,7 @@ def test_the_zoo_finds_every_property_it_needs(kind: str, config: str, places: d
 @pytest.mark.skipif(not REAL_CASES.is_dir(), reason="the real cases are not on this machine")
 def test_the_shipped_weights_find_a_real_tumour(tmp_path: Path) -> None:
     case = "Brats18_CBICA_AMH_1"
-    assert case in [item["case"] for item in Cohort(str(REAL_CASES)).held_out]
+    assert case in [item["case"] for item in Cohort(str(REAL_CASES)).held_out_cases()]
     result = run_bundle("inferring", INFERENCE, dataset_dir=REAL_CASES / case, output_dir=tmp_path, cache_dir=tmp_path)
     assert result.returncode == 0, result.stderr
     predicted = voxels(tmp_path / f"{case}_seg.nii.gz") > 0

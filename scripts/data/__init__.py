@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From folders of scans to batches: discovery, checks, cohort, data lists, transforms, augmentation and cache.
+"""From a folder of scans to batches: discovery, checks, cohort and split, data lists, transforms, augmentation, cache.
 
-Also the DICOM series that scans come in, and the phantoms that stand in for patients.
+DICOM series and the phantoms that stand in for patients are here as well.
 """
 
 import lazy_loader
@@ -12,9 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "augmentation": ["EachModalityd", "RandFieldOfViewd"],
         "cached_dataset": ["CachedDataset", "CaseDataset"],
-        "datalist": ["Cohort"],
-        "discovery": ["hash_item"],
+        "cohort": ["Cohort"],
         "phantoms": ["make_cohort"],
-        "transforms": ["BratsLabeld", "CriticConfidenced", "IsolatedSpacingd", "LoadScansd", "ScaleBrainIntensityd"],
+        "transforms": ["BratsLabeld", "IsolatedSpacingd", "LoadScansd", "ScaleBrainIntensityd"],
     },
 )

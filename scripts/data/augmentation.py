@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Random changes that treat modalities differently: contrast of each, and a cut field of view of one."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from monai.transforms import MapTransform, Randomizable, RandomizableTransform
 
 
 class EachModalityd(Randomizable, MapTransform):
-    """Applies a random transform to each modality by itself, with numbers drawn anew.
+    """Applies a random transform to each modality separately, with its own random numbers.
 
-    MONAI's intensity transforms change all modalities alike, but scanners set the contrast of each on its own.
+    MONAI's intensity transforms change all modalities alike, but a scanner sets the contrast of each independently.
 
     Args:
-        keys: of images (modalities, H, W, D).
-        transform: of an image (1, H, W, D), such as MONAI's `RandHistogramShift`.
+        keys: keys of images (modalities, H, W, D).
+        transform: transform of an image (1, H, W, D), such as MONAI's `RandHistogramShift`.
     """
 
     def __init__(
@@ -40,15 +41,15 @@ class EachModalityd(Randomizable, MapTransform):
 
 
 class RandFieldOfViewd(RandomizableTransform, MapTransform):
-    """Cuts off one side of one modality, as of a scan that did not cover the whole brain.
+    """Sets one side of one modality to 0, like a scan that did not cover the whole brain.
 
-    Which modality, axis and side, and how much of it up to `max_fraction`, is drawn at random; what is cut off is 0,
-    as the background. BraTS has such cases, and a segmenter that never saw one takes the strip for tumour.
+    Modality, axis, side and size of the cut are random. BraTS has such cases, and a segmenter that never saw one takes
+    the strip for tumour.
 
     Args:
-        keys: of images (modalities, H, W, D), all cut alike.
-        prob: of a cut.
-        max_fraction: largest part of an axis that is cut off.
+        keys: keys of images (modalities, H, W, D), all cut alike.
+        prob: probability of a cut.
+        max_fraction: largest fraction of an axis that is cut off.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class RandFieldOfViewd(RandomizableTransform, MapTransform):
         self.max_fraction = max_fraction
 
     def randomize(self, data: Any = None) -> None:
-        """Draws whether, and then where and how much, is cut off."""
+        """Draws whether to cut, and if so where and how much."""
         super().randomize(data)
         if self._do_transform:
             self.modality, self.axis, self.at_end = self.R.rand(), self.R.randint(3), self.R.randint(2)

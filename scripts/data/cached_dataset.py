@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Data sets of cases: with errors that name the files, and with a cache on disk that processes may share."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.data import Dataset, PersistentDataset
+from monai.data.utils import pickle_hashing
 from monai.utils import ensure_tuple
 
 from scripts.base.errors import BundleError, one_line
 from scripts.brats import Item
+from scripts.data.discovery import hash_item
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +31,27 @@ class CaseDataset(Dataset):
 
 
 class CachedDataset(PersistentDataset):
-    """MONAI's `PersistentDataset` of cases, whose cache may be shared by several processes, any of which may be killed.
+    """MONAI's `PersistentDataset` of cases, whose cache several processes may share, any of which may be killed.
 
-    Cases are preprocessed when first asked for and never all in memory. A damaged file of the cache is made anew.
-    Errors name the case's files.
+    Cases are preprocessed when they are first read and never all in memory. A damaged file of the cache is replaced,
+    and so is one whose case or preprocessing changed. Errors name the case's files.
+
+    Args:
+        data: the cases.
+        transform: preprocessing, of which the deterministic first part is cached, and augmentation.
+        cache_dir: folder of the cache; None caches nothing.
+        hash_transform: hash of the preprocessing, part of a cached file's name; None for transforms without a hash.
     """
+
+    def __init__(
+        self,
+        data: Sequence[Item],
+        transform: Callable,
+        cache_dir: Path | str | None,
+        *,
+        hash_transform: Callable | None = pickle_hashing,
+    ) -> None:
+        super().__init__(data, transform, cache_dir, hash_func=hash_item, hash_transform=hash_transform)
 
     def _transform(self, index: int) -> Any:
         with naming_files(self.data[index]):
@@ -48,14 +67,14 @@ class CachedDataset(PersistentDataset):
             place = self.cache_dir / f"{self.hash_func(item_transformed).decode()}{self.transform_hash}.pt"
             if not place.is_file() or _loads(place):
                 raise
-            logger.warning("%s: cannot be read (%s); the case is preprocessed anew", place, type(error).__name__)
+            logger.warning("%s: cannot be read (%s); the case is preprocessed again", place, type(error).__name__)
             place.unlink()
             return self._cachecheck(item_transformed)
 
 
 @contextmanager
 def _temporary_files_in(folder: Path | None) -> Iterator[None]:
-    """MONAI moves a finished file here from the temporary folder: a copy from another disk is seen unfinished."""
+    """Lets MONAI write its temporary files here: one moved from another disk could be read half-written."""
     before, tempfile.tempdir = tempfile.tempdir, str(folder) if folder else None
     try:
         yield
@@ -65,12 +84,12 @@ def _temporary_files_in(folder: Path | None) -> Iterator[None]:
 
 @contextmanager
 def naming_files(item: Item) -> Iterator[None]:
-    """Makes an error that comes up here a `BundleError` that names the case's files."""
+    """Turns any error raised in the context into a `BundleError` that names the case's files."""
     try:
         yield
     except Exception as error:
         cause: BaseException = error
-        while cause.__cause__ is not None and not isinstance(cause, BundleError):  # MONAI wraps what a transform raises
+        while cause.__cause__ is not None and not isinstance(cause, BundleError):  # as MONAI wraps errors
             cause = cause.__cause__
         if isinstance(cause, BundleError):
             raise cause from None

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Reads every file of a case and reports the first fault, naming file and remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import numpy as np
 from isal import igzip
 from monai.data import ITKReader
 from monai.data.utils import correct_nifti_header_if_necessary
-from monai.utils import ensure_tuple, optional_import
+from monai.utils import optional_import
 from nibabel.volumeutils import apply_read_scaling
 from tqdm.contrib.concurrent import thread_map
 
@@ -24,32 +25,32 @@ from scripts.data.discovery import files_of, hash_item
 
 itk, _ = optional_import("itk")
 
-RULES = 2  # raise it when the checks find what they did not find before
+RULES = 2  # increased whenever the checks find what they did not find before
 AFFINE_TOLERANCE = 1e-3
-# A header beyond these is damaged, or its volume would fill the memory: a BraTS volume has 240 voxels of 1 mm along an
-# axis and 9 million in all.
+# A header beyond these limits is damaged, or its volume would not fit in memory: a BraTS volume has 240 voxels of 1 mm
+# along an axis and 9 million in total.
 MAX_AXIS = 1024
 MAX_VOXELS = 2**27
 MAX_EXTENT = 600.0  # mm along an axis
 MIN_SPACING = 0.1  # mm
 MAX_CODE = 5  # of sform and qform in NIfTI-1 and -2
-BLOCK = 2**20  # bytes that are read at once, so that a check's memory does not depend on what a header says
+BLOCK = 2**20  # bytes read at once, so that a check's memory does not depend on a header
 
 
 def check_case(item: Item) -> str | None:
     """Reads every file of a case and returns its first fault, naming file and remedy, or None where it is sound.
 
-    Faults are: the item's own `fault`, a file that cannot be read in full, a header that announces an absurd size or
-    spacing, not three dimensions (four, with four modalities, where the image is one file), affine, sform, qform and
-    pixdim of different voxels, modalities or label on different grids, voxels that are not finite, a modality that is
-    the same everywhere, and labels that the layout does not have.
+    Faults are: the item's own `fault`; a file that cannot be read in full; a header with an absurd size or spacing; a
+    volume that is not 3D (or not 4D with four modalities, where the image is one file); affine, sform, qform and pixdim
+    that contradict each other; modalities or label on different grids; voxels that are not finite; a modality with one
+    value everywhere; and label values that the layout does not have.
     """
     if "fault" in item:
         return item["fault"]
     try:
-        images = [_read(path) for path in ensure_tuple(item["image"])]
+        images = [_read(path) for path in item["image"]]
         for image in images:
-            _check_image(image, one_file=isinstance(item["image"], str))
+            _check_image(image, one_file=len(images) == 1)
             _check_grid(image, images[0])
         if "label" in item:
             allowed = (0, *LABEL_VALUES[item["layout"]])
@@ -83,7 +84,7 @@ class _Volume(NamedTuple):
     affine: np.ndarray
     finite: bool
     constant: dict[int, float]  # the value of each channel that has no other
-    odd: list[float]  # values that a label map may not have
+    odd: list[float]  # values that this label map may not have
 
 
 def _check_unless_known(item: Item, *, cache_dir: str | None) -> str | None:
@@ -98,7 +99,7 @@ def _check_unless_known(item: Item, *, cache_dir: str | None) -> str | None:
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
         except OSError as error:
-            raise BundleError(f"cache_dir {cache_dir}: cannot be written ({error.strerror}); give another") from error
+            raise BundleError(f"cache_dir {cache_dir}: cannot be written ({error.strerror}); choose another") from error
     return fault
 
 
@@ -129,14 +130,15 @@ def _check_grid(volume: _Volume, first: _Volume) -> None:
 
 
 def _read(path: str, *, allowed: Sequence[int] = ()) -> _Volume:
-    """Reads a volume or a folder of DICOM files, and keeps what the checks need; `allowed` are values of a label map.
+    """Reads a volume or a folder of DICOM files and returns what the checks need; `allowed` are a label map's values.
 
     Raises:
-        BundleError: where it is missing or cannot be read, or has no real, finite numbers or an absurd geometry.
+        BundleError: where it is missing, cannot be read, has voxels that are not finite real numbers, or an absurd
+            geometry.
     """
     if not os.path.exists(path):
         raise BundleError(f"{path}: no such file; restore it or correct its path")
-    if not (os.path.isfile(path) or os.path.isdir(path)):  # reading a pipe would wait for ever
+    if not (os.path.isfile(path) or os.path.isdir(path)):  # reading a pipe would block
         raise BundleError(f"{path}: is a pipe or a device, not a file; restore it or correct its path")
     if not os.access(path, os.R_OK):
         raise BundleError(f"{path}: cannot be read (Permission denied); grant access to it")
@@ -191,10 +193,10 @@ def _check_header(shape: Sequence[int], affine: np.ndarray, dtype: np.dtype) -> 
 
 
 def _check_forms(image: Any, header: Any, *, loaded: np.ndarray) -> None:
-    """Compares what a header says of the same thing.
+    """Compares a header's redundant entries.
 
-    NiBabel and MONAI each mend a header in a way of their own: `header` is as it stands in the file, and `loaded` the
-    affine that MONAI's transforms see, which is another one where affine and pixdim differ by a little.
+    NiBabel and MONAI each correct a header in their own way: `header` is the file's own, and `loaded` is the affine
+    that MONAI's transforms use, which differs from NiBabel's where affine and pixdim differ slightly.
     """
     codes, sizes = [int(header[f"{form}_code"]) for form in ("sform", "qform")], header["pixdim"][1:4]
     if not all(0 <= code <= MAX_CODE for code in codes):
@@ -226,7 +228,7 @@ def _survey(
     varied: set[int] = set()
     for channel, voxels in blocks:
         if voxels.dtype.kind == "f":
-            with np.errstate(over="ignore"):  # what is beyond float32, in which it will be loaded, counts as infinite
+            with np.errstate(over="ignore"):  # volumes are loaded as float32; what overflows it counts as infinite
                 finite = finite and bool(np.isfinite(voxels.astype(np.float32, copy=False)).all())
         value = first.setdefault(channel, voxels.flat[0].item())
         if channel not in varied and (voxels != value).any():
@@ -242,7 +244,7 @@ def _blocks(stream: Any, proxy: Any) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (channel, some of its voxels) in the order of a NIfTI file.
 
     Raises:
-        BundleError: where the file ends before its voxels do, or goes on behind them.
+        BundleError: where the file ends before its voxels do, or continues after them.
     """
     stream.seek(proxy.offset)
     for channel in range(math.prod(proxy.shape[3:])):
@@ -252,7 +254,7 @@ def _blocks(stream: Any, proxy: Any) -> Iterator[tuple[int, np.ndarray]]:
             if len(content) < min(BLOCK, size - start):
                 raise BundleError("is truncated, it ends before its voxels do; copy it again")
             yield channel, apply_read_scaling(np.frombuffer(content, proxy.dtype), proxy.slope, proxy.inter)
-    if stream.read(1):  # which also has gzip compare its checksum
+    if stream.read(1):  # this also makes gzip verify its checksum
         raise BundleError("has more voxels than its header announces; correct the header")
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""DICOM series of a scan: reading, sorting, and label maps on their grid."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ from scripts.data.discovery import files_of
 pydicom, _ = optional_import("pydicom")
 highdicom, _ = optional_import("highdicom")
 
-TOLERANCE = 0.05  # mm, of a corner: what rounding of DICOM's decimal strings can make
+TOLERANCE = 0.05  # mm at a corner: the effect of rounding in DICOM's decimal strings
 
 
 def read_series(folder: str) -> list[Any]:
-    """Returns the instances (pydicom data sets, without pixels) of the one series in a folder, sorted by position.
+    """Returns the instances (pydicom data sets without pixels) of the one series in a folder, sorted by position.
 
     Raises:
         BundleError: where they are not one regular stack of single-frame instances.
@@ -40,20 +41,20 @@ def read_series(folder: str) -> list[Any]:
     if order is None or len(instances) == 1:
         doubled = len(instances) - len(places)
         found = f"{doubled} of its slices are there twice" if doubled else "a slice is missing, turned or out of place"
-        raise BundleError(f"{folder}: is no regular stack of slices: {found}; export it again")
+        raise BundleError(f"{folder}: is not a regular stack of slices: {found}; export it again")
     return [instances[index] for index in np.argsort(order)]
 
 
 def to_frames(labels: np.ndarray, affine: np.ndarray, instances: list[Any]) -> np.ndarray:
-    """Turns a label map (H, W, D) into frames (slices, rows, columns) of sorted instances, by flips and swaps alone.
+    """Reorders a label map (H, W, D) to the frames (slices, rows, columns) of a series by flipping and swapping axes.
 
     Args:
-        labels: of values 0, 1, 2 and 3 or 4.
-        affine: of its voxels to millimetres, RAS.
-        instances: of one series, as `read_series` gives them.
+        labels: label map with values 0, 1, 2 and 3 or 4.
+        affine: matrix (4, 4) from voxels to millimetres, RAS.
+        instances: sorted instances of one series, from `read_series`.
 
     Raises:
-        BundleError: where voxels and pixels are not at the same places.
+        BundleError: where voxels and pixels do not coincide.
     """
     shape = (len(instances), instances[0].Rows, instances[0].Columns)
     grid = _grid(instances)
@@ -73,12 +74,12 @@ def to_frames(labels: np.ndarray, affine: np.ndarray, instances: list[Any]) -> n
 
 
 def name_series(instances: list[Any]) -> str:
-    """Returns what people call the series of some instances."""
+    """Returns the description of a series, or its UID where it has none."""
     return str(instances[0].get("SeriesDescription") or instances[0].SeriesInstanceUID)
 
 
 def read_instances(folder: str) -> Iterator[Any]:
-    """Yields the data sets in a folder, without pixels; other files in it are passed by, as the reader does."""
+    """Yields the DICOM data sets in a folder without pixels; other files are skipped, as ITK's reader does."""
     found = False
     for file in filter(os.path.isfile, files_of(folder)):
         with contextlib.suppress(pydicom.errors.InvalidDicomError):
@@ -89,7 +90,7 @@ def read_instances(folder: str) -> Iterator[Any]:
 
 
 def _grid(instances: list[Any]) -> np.ndarray:
-    """Returns the matrix of slice, row and column to millimetres, LPS, of sorted instances."""
+    """Returns the matrix (4, 4) from slice, row and column of sorted instances to millimetres, LPS."""
     first, last = (np.array(instance.ImagePositionPatient, float) for instance in (instances[0], instances[-1]))
     along_row, along_column = np.array(instances[0].ImageOrientationPatient, float).reshape(2, 3)
     between_rows, between_columns = map(float, instances[0].PixelSpacing)

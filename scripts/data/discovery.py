@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Finds the cases of a data set by the names of its files and folders."""
 
 from __future__ import annotations
 
@@ -12,14 +13,10 @@ from monai.data.utils import json_hashing
 from monai.utils import ensure_tuple
 
 from scripts.base.errors import BundleError, one_line
-from scripts.brats import Item
+from scripts.brats import MODALITY_WORDS, Item, Labels
 
-# case, patient, layout, image (four files, four folders of DICOM files, or one 4D file), label where there is one
-
-# The words for T1, T1ce, T2 and FLAIR in file names, in the order of the network's input channels; MSD has one file.
-_KINDS = {"brats2021": ("t1", "t1ce", "t2", "flair"), "brats2023": ("t1n", "t1c", "t2w", "t2f"), "msd": ("4d",)}
-_WORDS = _KINDS["brats2021"] + _KINDS["brats2023"]
-# File systems allow 255 bytes, and the names of results have more behind the case's id.
+_WORDS = MODALITY_WORDS["brats2021"] + MODALITY_WORDS["brats2023"]
+# File systems allow 255 bytes, and the names of results append to the case's id.
 MAX_NAME = 200
 _SUFFIX = re.compile(r"\.(nii|nii\.gz|nrrd|mha)$", re.IGNORECASE)
 _VOLUME = re.compile(
@@ -28,16 +25,16 @@ _VOLUME = re.compile(
 _PATIENT = re.compile(r"brats1[789]_.+(?=_\d+$)|brats-.+-\d+(?=-\d{3}$)", re.IGNORECASE)
 
 
-def find_cases(dataset_dir: str, *, labels: bool | None = True) -> list[Item]:
+def find_cases(dataset_dir: str, *, labels: Labels = "required") -> list[Item]:
     """Finds the cases of every layout in a folder, in its sub-folders, or in a folder that is a case itself.
 
     A case's id is what its files are called before the modality (`<case>_t1.nii.gz`), or the folder's name where they
-    are just `t1.nii.gz` or folders of DICOM files `t1/`. Hidden files are skipped, and so are links to a folder that is
-    seen already. Labels are needed (True), taken where there are any (None) or ignored (False).
+    are just `t1.nii.gz` or folders of DICOM files `t1/`. Hidden files and links to a folder that was already searched
+    are skipped.
 
     Returns:
-        Items of all cases, sorted by id. Those that lack a file or have one twice are there for the split's sake, and
-        have a `fault` that says so, as have those whose id is no name for a file.
+        Items of all cases, sorted by id. A case that lacks a file, has one twice, or whose id cannot name a file, has a
+        `fault` that says so; it is listed because the split must not depend on it.
 
     Raises:
         BundleError: where the folder does not exist, cannot be read or holds no case.
@@ -67,14 +64,16 @@ def find_cases(dataset_dir: str, *, labels: bool | None = True) -> list[Item]:
 
 def to_item(case: str, volumes: Mapping[str, str]) -> Item:
     """Returns the item of a case, given its paths by kind: a modality's word, `seg` or `4d`."""
-    layout = "msd" if "4d" in volumes else "brats2023" if {*_KINDS["brats2023"]} & {*volumes} else "brats2021"
-    images = [volumes[kind] for kind in _KINDS[layout] if kind in volumes]
-    item = {"case": case, "patient": patient_of(case), "layout": layout, "image": volumes.get("4d", images)}
-    return item | ({"label": volumes["seg"]} if "seg" in volumes else {})
+    layout = "msd" if "4d" in volumes else "brats2023" if {*MODALITY_WORDS["brats2023"]} & {*volumes} else "brats2021"
+    images = [volumes[kind] for kind in MODALITY_WORDS[layout] if kind in volumes]
+    item: Item = {"case": case, "patient": patient_of(case), "layout": layout, "image": images}
+    if "seg" in volumes:
+        item["label"] = volumes["seg"]
+    return item
 
 
 def parse_path(path: str) -> tuple[str, str]:
-    """Returns the case and the kind (a modality's word, `seg` or nothing) that a path tells."""
+    """Returns the case and the kind (a modality's word, `seg` or '') that a path names."""
     folder, name = path.split(os.sep)[-2:]
     match = _VOLUME.fullmatch(name)
     return (match["case"] or folder, match["kind"].lower()) if match else (_SUFFIX.sub("", name), "")
@@ -87,19 +86,20 @@ def patient_of(case: str) -> str:
 
 
 def refuse_name(case: str) -> str | None:
-    """Says what is wrong with a case's id as the beginning of the names of result files, or returns None."""
+    """Returns why a case's id cannot begin the names of result files, or None where it can."""
     if not case.strip(". ") or os.path.basename(case) != case or not case.isprintable():
-        return f"case '{one_line(case)}' is no name for a file; rename it, with letters, digits, spaces and signs"
+        return f"case '{one_line(case)}' cannot name a file; rename it, with letters, digits, spaces and signs"
     if len(os.fsencode(case)) > MAX_NAME:
         return f"case {case[:20]}... has a name of {len(os.fsencode(case))} bytes; allowed are {MAX_NAME}, rename it"
     return None
 
 
 def hash_item(item: Item) -> bytes:
-    """Hashes an item with size and time of its files: `hash_func` of MONAI's caching data sets.
+    """Hashes an item together with the size and time of its files, as `hash_func` of MONAI's caching data sets.
 
-    MONAI's own hashes see paths only, so a file that was replaced would be served from the cache as it was.
+    MONAI's own hashes cover paths only, so that a replaced file would still be served from the cache.
     """
+    # an item from elsewhere may give a path alone
     paths = [*ensure_tuple(item["image"]), *ensure_tuple(item.get("label", ()))]
     status = {file: os.stat(file) for path in paths for file in files_of(path)}
     return json_hashing([item, [(file, stat.st_size, stat.st_mtime_ns) for file, stat in status.items()]])
@@ -110,9 +110,9 @@ def files_of(path: str) -> list[str]:
     return [path] if os.path.isfile(path) else sorted(glob.glob(os.path.join(glob.escape(path), "*")))
 
 
-def _find_volumes(root: str, *, labels: bool | None) -> Iterator[tuple[str, str, str]]:
+def _find_volumes(root: str, *, labels: Labels) -> Iterator[tuple[str, str, str]]:
     """Yields case, kind (a modality's word, `seg` or `4d`) and path of each volume."""
-    msd = {"imagesTr": "4d", "labelsTr": "seg"} | ({"imagesTs": "4d"} if labels is False else {})
+    msd = {"imagesTr": "4d", "labelsTr": "seg"} | ({"imagesTs": "4d"} if labels == "ignored" else {})
     seen: set[str] = set()  # links may lead back, and around for ever
     for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse_folder):
         if (place := os.path.realpath(folder)) in seen:
@@ -127,7 +127,7 @@ def _find_volumes(root: str, *, labels: bool | None) -> Iterator[tuple[str, str,
         for path in paths:
             case, kind = parse_path(path)
             kind = msd.get(os.path.basename(os.path.dirname(path)), kind)
-            if kind and (labels is not False or kind != "seg"):
+            if kind and (labels != "ignored" or kind != "seg"):
                 yield case, kind, path
 
 
@@ -135,8 +135,8 @@ def _refuse_folder(error: OSError) -> None:
     raise BundleError(f"{error.filename}: cannot be read ({error.strerror}); grant access or move it away") from error
 
 
-def _find_missing(layout: str, volumes: Mapping[str, str], *, labels: bool | None) -> str | None:
-    needed = [*_KINDS[layout], *(["seg"] if labels else [])]
+def _find_missing(layout: str, volumes: Mapping[str, str], *, labels: Labels) -> str | None:
+    needed = [*MODALITY_WORDS[layout], *(["seg"] if labels == "required" else [])]
     missing = " and no ".join(kind for kind in needed if kind not in volumes)
     folder = os.path.dirname(next(iter(volumes.values())))
     return f"{folder}: has no {missing} file; add what is missing" if missing else None

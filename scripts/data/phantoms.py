@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Synthetic brains with a glioma, which stand in for patients in the demo and in tests."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from scripts.base.errors import BundleError, report_bundle_errors
 
-VERSION = 1  # raise it when the same arguments give other images
+VERSION = 1  # increased whenever the same arguments give other images
 FIELD_OF_VIEW = 240.0  # mm along the first axis, as in BraTS
 WHITE_MATTER = {"t1": 520.0, "t1ce": 680.0, "t2": 310.0, "flair": 240.0}  # scanner units
 APPEARANCE = {  # of the other tissues, relative to white matter
@@ -32,9 +33,9 @@ APPEARANCE = {  # of the other tissues, relative to white matter
     "enhancing": (0.80, 1.75, 1.75, 1.55),
     "necrosis": (0.55, 0.48, 2.40, 1.10),
 }
-LABELS = {"oedema": 2, "core": 1, "enhancing": 4, "necrosis": 1}
+LABEL_OF_TISSUE = {"oedema": 2, "core": 1, "enhancing": 4, "necrosis": 1}  # values of brats.TISSUES
 Array = np.ndarray
-Layers = dict[str, Array]  # how deep in mm each voxel lies in each tissue; a later tissue covers an earlier one
+Layers = dict[str, Array]  # depth in mm of each voxel inside each tissue; a later tissue covers an earlier one
 Noise = Callable[[float], Array]
 
 
@@ -56,7 +57,7 @@ def make_phantom(seed: int, *, shape: Sequence[int] = (96, 96, 80), enhancing: b
     brain, layers = _anatomy(rng, noise, axes, enhancing)
     label = np.zeros(brain.shape, np.uint8)
     for tissue, depth in layers.items():
-        label[brain & (depth > 0)] = LABELS.get(tissue, 0)
+        label[brain & (depth > 0)] = LABEL_OF_TISSUE.get(tissue, 0)
     return _scan(rng, noise, voxel, brain, layers), label
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Saves volumes as NIfTI files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -17,18 +18,18 @@ from scripts.base.errors import BundleError
 
 
 class SaveVolumed(SaveImaged):
-    """MONAI's `SaveImaged` to `<output_dir>/<case>_<postfix>.nii.gz`, which appears whole or not at all.
+    """MONAI's `SaveImaged` to `<output_dir>/<case>_<postfix>.nii.gz`, which appears complete or not at all.
 
-    So an earlier result is not lost where there is no room for the new one, or the run is cut off.
+    An earlier result therefore survives a full disk or an interrupted run.
 
     Args:
-        keys: of volumes (C, H, W, D), whose metadata names the case and its geometry.
-        output_dir: the folder.
-        output_postfix: what the file is of.
-        output_dtype: of its voxels.
+        keys: keys of volumes (C, H, W, D), whose metadata names the case and its geometry.
+        output_dir: folder of the files.
+        output_postfix: end of the file names.
+        output_dtype: data type of the voxels.
 
     Raises:
-        BundleError: where it cannot be written.
+        BundleError: where a file cannot be written.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class SaveVolumed(SaveImaged):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         try:
             return super().__call__(data)
-        except RuntimeError as error:  # in which MONAI wraps the traceback of whatever the writer raised
+        except RuntimeError as error:  # MONAI wraps the writer's traceback in one
             reason = str(error).strip().splitlines()[-1]
             raise BundleError(f"{self.output_dir}: a result cannot be written ({reason}); make room there") from error
 

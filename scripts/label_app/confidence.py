@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, REGIONS
+from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, REGIONS, TISSUE_VALUES
 from scripts.evaluation.reliability import ZONES, distance_within, entropy
-from scripts.label_app.volumes import LABELS
 
 Metrics = dict[str, Any]
 
@@ -20,7 +19,7 @@ def review_metrics(
     """Says how sure critic and segmenter are of a segmentation, and where to look first.
 
     Args:
-        labels: the label map (H, W, D) of the values of `LABELS`.
+        labels: the label map (H, W, D) of the values of `TISSUE_VALUES`.
         probabilities: of TC, WT and ET (3, H, W, D), from which it came.
         confidence: the critic's of TC, WT and ET (3, H, W, D).
         spacing: of the voxels in mm.
@@ -40,7 +39,7 @@ def review_metrics(
             means[metric][name] = float(values.mean()) if values.size else None
         uncertainty += np.where(inside, 1 - of_critic, 0).sum(axis=(0, 1))
     millilitres = float(np.prod(spacing)) / 1000
-    volumes = {name: float((labels == value).sum() * millilitres) for name, value in LABELS.items()}
+    volumes = {name: float((labels == value).sum() * millilitres) for name, value in TISSUE_VALUES.items()}
     volumes |= {name: float(region.sum() * millilitres) for name, region in zip(REGIONS, regions)}
     looked_at = {"axis": 2, "index": int(uncertainty.argmax())} if regions.any() else None
     return {**means, "volumes_ml": volumes, "slice": looked_at, "note": NOT_FOR_DIAGNOSIS}

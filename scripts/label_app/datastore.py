@@ -47,7 +47,7 @@ class CaseDatastore(Datastore):
 
     def refresh(self) -> None:
         """Looks for the cases anew."""
-        self.items = {item["case"]: item for item in find_cases(str(self.studies), labels=False)}
+        self.items = {item["case"]: item for item in find_cases(str(self.studies), labels="ignored")}
 
     def item(self, image_id: str) -> Item:
         """Gives the item of an image's case.
@@ -215,13 +215,12 @@ class CaseDatastore(Datastore):
         """Is not offered."""
         raise _refusal()
 
-    def _source(self, case: str) -> str | list[str]:
-        item = self.item(case)
-        return item["image"] if isinstance(item["image"], list) else self.get_image_uri(f"{case}@4d")
+    def _source(self, case: str) -> list[str]:
+        image = self.item(case)["image"]
+        return image if len(image) == 4 else [self.get_image_uri(f"{case}@4d")]
 
     def _folder(self, case: str) -> Path:
-        image = self.items[case]["image"]
-        return Path(image if isinstance(image, str) else image[0]).parent / "review"
+        return Path(self.items[case]["image"][0]).parent / "review"
 
     def _versions(self, case: str, tag: str) -> dict[int, Path]:
         pattern = re.compile(rf"{re.escape(case)}_{re.escape(tag)}_v(\d+)\.nii\.gz")

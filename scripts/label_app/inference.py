@@ -15,22 +15,21 @@ from monailabel.tasks.infer.bundle import BundleInferTask
 from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from scripts.base.weights import load_weights
-from scripts.brats import NOT_FOR_DIAGNOSIS, TISSUES
+from scripts.brats import NOT_FOR_DIAGNOSIS, TISSUE_VALUES, TISSUES
 from scripts.label_app.confidence import overlay, review_metrics
 from scripts.label_app.datastore import CaseDatastore
-from scripts.label_app.volumes import LABELS
 
-COLOURS = {name: TISSUES[value].colour for name, value in LABELS.items()}
+COLOURS = {name: TISSUES[value].colour for name, value in TISSUE_VALUES.items()}
 
 
 class SegmentationTask(BundleInferTask):
-    """The bundle's own inference: a label map of the values `LABELS`, and a JSON with their names and colours."""
+    """The bundle's own inference: a label map, and a JSON with the names and colours of its values."""
 
     network: torch.nn.Module
 
     def __init__(self, path: str, conf: dict[str, str]) -> None:
         super().__init__(path, conf, type="segmentation")
-        self.labels = LABELS
+        self.labels = TISSUE_VALUES
         # as in the config, which MONAI Label passes by
         convert_conv3d_weight_memory_format(self.network, torch.channels_last_3d)
         self._config.pop("model_filename")  # it offers the critic's weights for the segmenter

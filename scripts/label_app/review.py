@@ -9,8 +9,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from monailabel.config import settings
 
-from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, TISSUES
-from scripts.label_app.volumes import LABELS
+from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, TISSUE_VALUES, TISSUES
 from scripts.web import WEB as SHARED_WEB
 
 WEB = Path(__file__).parent / "web"
@@ -36,7 +35,7 @@ def page() -> HTMLResponse:
     )
     html = environment.get_template("review.html").render(
         note=NOT_FOR_DIAGNOSIS,
-        labels=LABELS,
+        labels=TISSUE_VALUES,
         colours={value: tissue.colour for value, tissue in TISSUES.items()},
         regions=REGION_VALUES,
     )

@@ -6,20 +6,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
 from monai.transforms import LoadImage
 
 from scripts.base.errors import BundleError
-from scripts.brats import Item
+from scripts.brats import TISSUE_VALUES, Item
 from scripts.data.checks import AFFINE_TOLERANCE
 from scripts.data.discovery import hash_item
 from scripts.data.transforms import LoadScansd
 
 VIEWS = ("t1", "t1ce", "t2", "flair", "4d")  # what a client may look at: one modality, or all in one file
-LABELS = {"necrotic core": 1, "oedema": 2, "enhancing tumour": 4}
 
 
 def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:
@@ -36,11 +35,11 @@ def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:
     if view not in VIEWS:
         raise BundleError(f"view {view}: unknown; allowed are {', '.join(VIEWS)}")
     index = VIEWS.index(view)
-    if isinstance(item["image"], list) and index < 4 and item["image"][index].endswith((".nii", ".nii.gz")):
+    if len(item["image"]) == 4 and index < 4 and item["image"][index].endswith((".nii", ".nii.gz")):
         return Path(item["image"][index])
     place = cache_dir / f"{item['case']}-{view}-{hash_item(item).decode()[:12]}.nii.gz"
     if not place.exists():
-        image = LoadScansd("image")({name: item[name] for name in item})["image"]
+        image = LoadScansd("image")(cast(dict, item))["image"]
         voxels = image.numpy() if index == 4 else image.numpy()[index : index + 1]
         whole = np.array_equal(voxels, voxels.astype(np.int16))
         volume = np.moveaxis(voxels.astype(np.int16 if whole else np.float32), 0, -1)
@@ -51,12 +50,12 @@ def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:
 
 
 def to_labels(path: str, reference: Path, *, numbers: Mapping[int, str] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a label map that a client sends and brings it to the values of `LABELS`.
+    """Reads a label map that a client sends and brings it to the values of `TISSUE_VALUES`.
 
     Args:
         path: of the file, of any format of NiBabel or ITK.
         reference: a scan of the case (NIfTI), on whose grid it must lie.
-        numbers: the label's name by the value in the file, as 3D Slicer numbers segments anew; None for `LABELS`.
+        numbers: names of the values in the file, because 3D Slicer renumbers segments; None for `TISSUE_VALUES`.
 
     Returns:
         The label map (H, W, D) as uint8, and the affine.
@@ -74,13 +73,13 @@ def to_labels(path: str, reference: Path, *, numbers: Mapping[int, str] | None =
             f"the label lies on a grid of {tuple(label.shape)} voxels that is not that of "
             f"{reference.name}, {scan.shape}; export it with the scan as reference"
         )
-    names = numbers or {value: name for name, value in LABELS.items()}
+    names = numbers or {value: name for name, value in TISSUE_VALUES.items()}
     labels = np.zeros(scan.shape, np.uint8)
     for value in np.unique(label[label != 0]).tolist():
-        if names.get(value) not in LABELS:
-            known = ", ".join(f"{number} {name}" for name, number in LABELS.items())
+        if names.get(value) not in TISSUE_VALUES:
+            known = ", ".join(f"{number} {name}" for name, number in TISSUE_VALUES.items())
             raise BundleError(f"the label has {value:g} ({names.get(value)}); allowed are {known}")
-        labels[label[0].numpy() == value] = LABELS[names[value]]
+        labels[label[0].numpy() == value] = TISSUE_VALUES[names[value]]
     return labels, scan.affine
 
 

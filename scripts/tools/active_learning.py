@@ -17,7 +17,7 @@ from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.weights import load_weights
 from scripts.brats import Item
-from scripts.data.datalist import Cohort
+from scripts.data.cohort import Cohort
 from scripts.label_app.confidence import review_metrics, score
 from scripts.training.progress import dice_per_region
 
@@ -47,14 +47,15 @@ def main() -> None:
     args = parser.parse_args()
     output_dir = Path(args.output_dir).resolve()
     cohort = Cohort(args.dataset_dir, cache_dir=str(output_dir / "cache"))
-    training = [cohort.training[index] for index in np.random.default_rng(0).permutation(len(cohort.training))]
+    cases = cohort.training_cases()
+    training = [cases[index] for index in np.random.default_rng(0).permutation(len(cases))]
     begun, pool = training[: args.reviewed], training[args.reviewed :]
     if len(pool) < args.reviewed:
         raise BundleError(
             f"--reviewed {args.reviewed}: {len(training)} cases to train with are too few, twice is needed"
         )
     steps = args.epochs * (args.reviewed // 2)
-    places: dict[str, Any] = {"held_out": cohort.held_out, "cache_dir": output_dir / "cache"}
+    places: dict[str, Any] = {"held_out": cohort.held_out_cases(), "cache_dir": output_dir / "cache"}
     late = {"vat_start": steps // 2, "critic_start": steps // 2, "critic_ramp": steps // 4}
     start = Training(begun, **places, output_dir=output_dir, epochs=args.epochs, **late)
     rows: list[dict[str, Any]] = [{"choice": "none", "draw": 0, **start.run(), "cases": ""}]

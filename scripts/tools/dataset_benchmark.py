@@ -18,7 +18,7 @@ from monai.bundle import ConfigParser
 from tqdm import tqdm
 
 from scripts.base.allocator import reuse_freed_memory
-from scripts.data.datalist import Cohort
+from scripts.data.cohort import Cohort
 from scripts.data.discovery import find_cases
 
 # what is measured, each in a process of its own, in this order: the second time, the folders of before are full
@@ -85,7 +85,7 @@ def measure(part: str, folder: str, *, config_file: list[str], settings: dict[st
     data, cache = f"{folder}/data", f"{folder}/cache"
     work: dict[str, Callable[[], object]] = {
         "discovery": lambda: find_cases(data),
-        "checks": lambda: Cohort(data, cache_dir=cache).all,
+        "checks": lambda: Cohort(data, cache_dir=cache).sound_cases(),
         "first step": lambda: _train_a_step(data, folder, config_file, settings),
     }
     start, cpu_start = time.perf_counter(), time.process_time()

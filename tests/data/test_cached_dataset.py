@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from monai.transforms import Compose, Lambda, ScaleIntensityd
+from monai.transforms import Compose, Lambda
 
 from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.cached_dataset import CachedDataset, CaseDataset
-from scripts.data.discovery import hash_item
 from tests.data.test_checks import make_case
 
 BUNDLE = Path(__file__).parents[2]
@@ -28,7 +27,7 @@ def make_dataset(item: Item, cache_dir: Path | None, seen: list[str]) -> CachedD
         seen.append(case["case"])
         return {"image": torch.arange(1000.0)}
 
-    return CachedDataset([item], Compose([Lambda(load)]), cache_dir=cache_dir, hash_func=hash_item)
+    return CachedDataset([item], Compose([Lambda(load)]), cache_dir, hash_transform=None)
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.999])
@@ -55,7 +54,7 @@ def test_an_error_names_the_cases_files(tmp_path: Path, cached: bool, error: Exc
 
     item = make_case(tmp_path / "data")
     transforms = Compose([Lambda(refuse)])
-    datasets = CaseDataset([item], transforms), CachedDataset([item], transforms, tmp_path / "c", hash_func=hash_item)
+    datasets = CaseDataset([item], transforms), CachedDataset([item], transforms, tmp_path / "c", hash_transform=None)
     with pytest.raises(BundleError) as caught:
         datasets[cached][0]
     said = str(caught.value)
@@ -95,11 +94,12 @@ def test_a_file_is_moved_within_the_caches_own_disk_and_read_again(
 
     monkeypatch.setattr("shutil.move", watch)
     elsewhere = tempfile.gettempdir()
-    cached = CachedDataset([{"image": torch.arange(4.0)}], Compose([ScaleIntensityd("image")]), cache_dir=tmp_path)
+    load = Lambda(lambda case: {"image": torch.arange(4.0)})
+    cached = CachedDataset([make_case(tmp_path / "data")], Compose([load]), tmp_path / "cache", hash_transform=None)
     first: Any = cached[0]
     ((source, target),) = moves
-    assert tmp_path in Path(source).parents
-    assert list(tmp_path.iterdir()) == [Path(target)]
+    assert tmp_path / "cache" in Path(source).parents
+    assert list((tmp_path / "cache").iterdir()) == [Path(target)]
     assert tempfile.gettempdir() == elsewhere
     again: Any = cached[0]
     assert torch.equal(torch.as_tensor(first["image"]), torch.as_tensor(again["image"]))

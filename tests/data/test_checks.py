@@ -164,7 +164,8 @@ def test_each_fault_is_told_with_its_file(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_labels_are_those_of_the_layout(tmp_path: Path, layout: str, values: tuple[float, ...], sound: bool) -> None:
-    item = make_case(tmp_path) | {"layout": layout}
+    item = make_case(tmp_path)
+    item["layout"] = layout
     save(Path(item["label"]), make_label(values))
     assert (check_case(item) is None) == sound
 
@@ -195,7 +196,7 @@ def test_scaled_voxels_are_judged_by_their_values(tmp_path: Path) -> None:
 def test_one_4d_file(tmp_path: Path, scans: list[np.ndarray], expected: str | None) -> None:
     image = save(tmp_path / "imagesTr" / "BRATS_001.nii.gz", np.stack(scans, axis=-1))
     label = save(tmp_path / "labelsTr" / "BRATS_001.nii.gz", make_label((1, 2, 3)))
-    item = {"case": "BRATS_001", "patient": "BRATS_001", "layout": "msd", "image": image, "label": label}
+    item: Item = {"case": "BRATS_001", "patient": "BRATS_001", "layout": "msd", "image": [image], "label": label}
     fault = check_case(item)
     assert fault is None if expected is None else expected in (fault or "none")
 
@@ -223,7 +224,7 @@ def test_faults_of_files_that_itk_reads(
 def test_dicom_folders(tmp_path: Path) -> None:
     image = [save_dicom(tmp_path / name, make_scan(i), i) for i, name in enumerate(MODALITIES)]
     label = save(tmp_path / "seg.nii.gz", make_label(), np.diag([-1.0, -1, 1, 1]))
-    item = {"case": "one", "patient": "one", "layout": "brats2021", "image": image, "label": label}
+    item: Item = {"case": "one", "patient": "one", "layout": "brats2021", "image": image, "label": label}
     assert check_case(item) is None
     (tmp_path / "t2" / "007.dcm").write_bytes(b"damaged")
     assert str(tmp_path / "t2") in (check_case(item) or "none")

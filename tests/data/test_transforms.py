@@ -19,8 +19,7 @@ from monai.transforms import (
 )
 
 from scripts.base.errors import BundleError
-from scripts.data.transforms import BratsLabeld, CriticConfidenced, IsolatedSpacingd, LoadScansd, ScaleBrainIntensityd
-from tests.builders import changed, make_critic, snapshot
+from scripts.data.transforms import BratsLabeld, IsolatedSpacingd, LoadScansd, ScaleBrainIntensityd
 from tests.data.test_checks import MODALITIES, save, save_dicom
 
 SHAPE = (16, 18, 20)
@@ -197,16 +196,3 @@ def test_inversion_restores_the_grid_and_not_the_intensities(
     np.testing.assert_allclose(restored.affine, AFFINE, atol=1e-6)
     assert (restored - scaled).abs().mean() < tolerance
     assert scaled.max() == 1
-
-
-def test_confidence_is_the_critics_judgement_in_eval_mode() -> None:
-    critic = make_critic()
-    critic(torch.rand(4, 3, 8, 8, 8))  # running statistics that differ from those of the prediction
-    before = snapshot(critic.train())
-    prediction = torch.rand(3, 8, 8, 8, generator=torch.Generator().manual_seed(0))
-    item = CriticConfidenced("pred", critic)({"pred": prediction.clone()})
-    assert changed(critic, before) == set()
-    with torch.no_grad():
-        judgement = critic.eval()(prediction[None])[0]
-    torch.testing.assert_close(item["confidence"], 1 / (1 + torch.exp(-judgement)))
-    torch.testing.assert_close(item["pred"], prediction)

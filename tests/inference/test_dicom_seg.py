@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from monai.data import MetaTensor
 from scipy.spatial import KDTree
 
 from scripts.base.errors import BundleError
-from scripts.brats import Item
 from scripts.data.phantoms import make_cohort
 from scripts.data.transforms import LoadScansd
 from scripts.inference.dicom_seg import SaveDicomSegd
@@ -37,7 +37,7 @@ GRIDS = {
 }
 
 
-def load(folder: Path, labels: np.ndarray, grid: Grid, **tags: Any) -> Item:
+def load(folder: Path, labels: np.ndarray, grid: Grid, **tags: Any) -> dict[Hashable, Any]:
     """Writes a case whose T1ce shows the labels, loads it, and takes them from there: voxels that no affine placed."""
     scans = np.stack([labels + number for number in (7, 0, 8, 9)])
     series = save_case(folder / "case1", scans, grid, **tags)
@@ -45,7 +45,7 @@ def load(folder: Path, labels: np.ndarray, grid: Grid, **tags: Any) -> Item:
     return item | {"pred": item["image"][1:2].to("cpu"), "series": series}
 
 
-def save(item: Item, folder: Path, **arguments: Any) -> Any:
+def save(item: dict[Hashable, Any], folder: Path, **arguments: Any) -> Any:
     SaveDicomSegd("pred", folder, **arguments)(item)
     return pydicom.dcmread(folder / f"{item['case']}_seg.dcm")
 
@@ -138,7 +138,7 @@ def test_segments_that_were_not_found_are_described_without_voxels(kept: int, tm
     assert points_of(segmentation) == ({2: Grid().points_of(labels == 2)} if kept else {})
 
 
-def spoil(item: Item, index: int, **tags: Any) -> None:
+def spoil(item: dict[Hashable, Any], index: int, **tags: Any) -> None:
     """Sets tags of a series' instances, or takes them away."""
     for file in Path(item["series"][index]).iterdir():
         instance = pydicom.dcmread(file)
@@ -178,7 +178,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fault_is_kept_for_the_end_of_the_run(tmp_path: Path) -> None:
     problems: dict[str, str] = {}
-    item: Item = {"pred": MetaTensor(np.zeros((1, 2, 2, 2))), "case": "case3", "series": ["a.nii", "b.nii"]}
+    item = {"pred": MetaTensor(np.zeros((1, 2, 2, 2))), "case": "case3", "series": ["a.nii", "b.nii"]}
     SaveDicomSegd("pred", tmp_path, problems=problems)(item)
     assert "is no folder of a DICOM series" in problems["case3"]
 

@@ -21,7 +21,7 @@ from monai.utils import optional_import
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.base.errors import BundleError
-from scripts.brats import Item
+from scripts.brats import TISSUE_VALUES, Item
 from scripts.data.discovery import find_cases
 from scripts.data.phantoms import make_cohort
 from scripts.label_app.confidence import overlay, review_metrics, score
@@ -40,7 +40,7 @@ def voxels(path: str | Path) -> np.ndarray:
 @pytest.fixture
 def item(tmp_path: Path) -> Item:
     make_case(tmp_path / "studies")
-    return find_cases(str(tmp_path / "studies"), labels=False)[0]
+    return find_cases(str(tmp_path / "studies"), labels="ignored")[0]
 
 
 # ---- views and labels
@@ -69,7 +69,8 @@ def test_a_made_view_is_kept_until_a_scan_changes(item: Item, tmp_path: Path) ->
 def test_one_modality_of_dicom_is_converted(tmp_path: Path) -> None:
     scans = [np.full((4, 5, 6), value, np.int16) for value in (1, 2, 3, 4)]
     folders = [save_dicom(tmp_path / "case" / name, scan, i) for i, (name, scan) in enumerate(zip("abcd", scans))]
-    view = to_view({"case": "case", "image": folders}, "t1ce", cache_dir=tmp_path / "cache")
+    case: Item = {"case": "case", "patient": "case", "layout": "brats2021", "image": folders}
+    view = to_view(case, "t1ce", cache_dir=tmp_path / "cache")
     np.testing.assert_array_equal(voxels(view), scans[1])
 
 
@@ -80,7 +81,7 @@ def test_an_unknown_view_is_refused(item: Item, tmp_path: Path) -> None:
 
 def test_slicers_numbering_becomes_that_of_brats(item: Item, tmp_path: Path) -> None:
     path = save(tmp_path / "label.nii.gz", make_label((1, 2, 3)))
-    numbers = {1: "oedema", 2: "enhancing tumour", 3: "necrotic core"}
+    numbers = {1: "oedema", 2: "enhancing tumour", 3: "necrotic or non-enhancing core"}
     labels, _ = to_labels(path, Path(item["image"][0]), numbers=numbers)
     np.testing.assert_array_equal(labels, make_label((2, 4, 1)))
     own = save(tmp_path / "own.nii.gz", make_label())
@@ -90,7 +91,12 @@ def test_slicers_numbering_becomes_that_of_brats(item: Item, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("label", "affine", "numbers", "message"),
     [
-        (make_label((1, 3)), None, None, "has 3 .None.; allowed are 1 necrotic core, 2 oedema, 4 enhancing tumour"),
+        (
+            make_label((1, 3)),
+            None,
+            None,
+            "has 3 .None.; allowed are 1 necrotic or .*, 2 oedema, 4 enhancing tumour",
+        ),
         (make_label((1, 2)), None, {1: "oedema", 2: "cyst"}, "has 2 .cyst."),
         (np.zeros((8, 8, 8), np.uint8), None, None, "grid of .* that is not that of"),
         (make_label(), np.diag([1.0, 1.0, 3.0, 1.0]), None, "grid of .* that is not that of"),
@@ -123,7 +129,7 @@ def test_metrics_of_a_cube_by_hand() -> None:
     confidence[1, :, :, 35] = 0.0  # beyond 10 mm of the tumour
     metrics = review_metrics(labels, np.full((3, 40, 40, 40), 0.5), confidence, spacing=(1.0, 1.0, 2.0))
     assert metrics["volumes_ml"] == pytest.approx(
-        {"necrotic core": 0.016, "oedema": 0.112, "enhancing tumour": 0, "TC": 0.016, "WT": 0.128, "ET": 0}
+        dict(zip((*TISSUE_VALUES, "TC", "WT", "ET"), (0.016, 0.112, 0, 0.016, 0.128, 0)))
     )
     assert metrics["slice"] == {"axis": 2, "index": 12}
     assert metrics["mean_confidence"]["TC"] == pytest.approx(0.75)
@@ -362,7 +368,7 @@ def own(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, n
 @pytest.mark.label
 def test_the_server_tells_what_it_offers(server: Server, own: dict[str, np.ndarray]) -> None:
     info = server.client.info()
-    assert info["models"]["segmentation"]["labels"] == {"necrotic core": 1, "oedema": 2, "enhancing tumour": 4}
+    assert info["models"]["segmentation"]["labels"] == TISSUE_VALUES
     assert set(info["strategies"]) == {"least_confident", "most_confident", "random"}
     assert info["datastore"]["total"] == len(own) == len(server.client.datastore()["objects"])
     assert server.client.next_sample("random", {})["id"] in own

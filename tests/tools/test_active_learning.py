@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from scripts.brats import Item
 from scripts.data.phantoms import make_cohort
 from scripts.tools.active_learning import choose
 
@@ -21,7 +22,7 @@ def judged(confidence: float | None, entropy: float | None) -> dict[str, Any]:
 
 def test_cases_are_chosen_by_their_score() -> None:
     metrics = {"a": judged(0.9, 0.3), "b": judged(0.2, 0.1), "c": judged(None, None), "d": judged(0.5, 0.4)}
-    pool = [{"case": case} for case in metrics]
+    pool: list[Item] = [{"case": case, "patient": case, "layout": "brats2021", "image": []} for case in metrics]
 
     def chosen(choice: str, count: int) -> list[str]:
         return [item["case"] for item in choose(choice, pool, metrics, count=count, draw=0)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from monai.config import PathLike
@@ -71,7 +72,9 @@ def load_volumes(item: Item, output_dir: PathLike, *, levels: int = 256) -> Case
     if not segmentation.is_file():
         raise BundleError(f"{segmentation}: not found; let the evaluation save label maps, or set `html: false`.")
     confidence = Path(output_dir) / f"{item['case']}_confidence.nii.gz"
-    files = item | {"prediction": segmentation} | ({"confidence": confidence} if confidence.is_file() else {})
+    files: dict[str, Any] = {**item, "prediction": segmentation}
+    if confidence.is_file():
+        files["confidence"] = confidence
     volumes = _load(files)
     image = volumes["image"]
     start, end = generate_spatial_bounding_box(image, lambda x: x != 0, margin=2, allow_smaller=True)
@@ -115,7 +118,7 @@ def to_grey(modality: np.ndarray, *, levels: int) -> np.ndarray:
 _KEYS = ("image", "label", "prediction", "confidence")
 
 
-def _load(files: Item) -> dict[str, MetaTensor]:
+def _load(files: Mapping[str, Any]) -> dict[str, MetaTensor]:
     transforms = [
         LoadScansd("image"),
         LoadImaged(["label", "prediction", "confidence"], ensure_channel_first=True, allow_missing_keys=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 
 from scripts.base.errors import BundleError
-from scripts.brats import Item
 from scripts.evaluation.report.handler import EvaluationReport
 from scripts.evaluation.report.page import Section
 from scripts.evaluation.report.tables import region_table
@@ -26,11 +26,11 @@ DICE = np.array([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3], [0.5, 0.5, NAN]])
 METRICS = {"mean_dice": DICE, "hd95": 10 * DICE, "sensitivity": DICE, "specificity": DICE, "lesions": DICE}
 
 
-def with_tensors(item: Item) -> Item:
-    return item | {"image": torch.zeros(1, 2), "label": torch.zeros(1, 2)}
+def with_tensors(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {**item, "image": torch.zeros(1, 2), "label": torch.zeros(1, 2)}
 
 
-def evaluate(items: list[Item], report: EvaluationReport, **options: Any) -> SupervisedEvaluator:
+def evaluate(items: Sequence[Mapping[str, Any]], report: EvaluationReport, **options: Any) -> SupervisedEvaluator:
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(items, transform=with_tensors), batch_size=2),
@@ -42,7 +42,7 @@ def evaluate(items: list[Item], report: EvaluationReport, **options: Any) -> Sup
     return evaluator
 
 
-def plain_items(*cases: str) -> list[Item]:
+def plain_items(*cases: str) -> list[dict[str, Any]]:
     return [{"case": case} for case in cases]
 
 

@@ -31,7 +31,8 @@ def write_case(folder: Path, affine: np.ndarray, *, layout: str = "brats2021") -
     nib.save(nib.Nifti1Image(label, affine), folder / "a_label.nii.gz")
     nib.save(nib.Nifti1Image(label, affine), folder / "a_seg.nii.gz")
     files = [str(folder / f"a_{word}.nii.gz") for word in ("t1", "t1ce", "t2", "flair")]
-    return {"case": "a", "image": files, "label": str(folder / "a_label.nii.gz"), "layout": layout}
+    label_map = str(folder / "a_label.nii.gz")
+    return {"case": "a", "patient": "a", "layout": layout, "image": files, "label": label_map}
 
 
 def places(labels: np.ndarray, affine: np.ndarray, value: int) -> np.ndarray:
