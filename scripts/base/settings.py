@@ -213,7 +213,7 @@ class Settings(TypedDict, total=False):
     tracking_uri: Text
     experiment_name: Text
     run_name: Text | None
-    save_execute_config: bool | Place
+    save_execute_config: Annotated[bool | Place, Field(union_mode="left_to_right")]
 
 
 TYPES: dict[str, TypeAdapter[Any]] = {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import itertools
 import sys
@@ -84,9 +85,9 @@ def allowed(name: str) -> str:
 def unknown_name(name: str, files: list[str]) -> str:
     """Returns what to say of a name that the config files in use do not define: whose it is, or the nearest name."""
     if name in TYPES:
-        owners = [path.name for path in sorted(CONFIGS.glob("*.yaml")) if name in _names_in(path.name)]
+        owners = [path.name for path in sorted(CONFIGS.glob("*.yaml")) if name in names_in(path.name)]
         return f"{name} is a setting of {' and '.join(owners)}, not of {' and '.join(files)}."
-    names = [setting for file in files for setting in _names_in(file) if setting in TYPES]
+    names = [setting for file in files for setting in names_in(file) if setting in TYPES]
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
     return f"{one_line(name)} is no setting of {' and '.join(files)}; did you mean {nearest}?"
 
@@ -136,13 +137,15 @@ def _is_plain(value: Any) -> bool:
 
 
 def _unknown(plain: dict[str, Any], config: dict[str, Any]) -> set[str]:
-    defined = {name for file in config["settings_of"] for name in _names_in(file)}
+    defined = {name for file in config["settings_of"] for name in names_in(file)}
     references = ReferenceResolver.find_refs_in_config(config, id="")
     used = {reference.split(ReferenceResolver.sep)[0] for reference in references}
     return plain.keys() - defined - used - {ConfigParser.meta_key}
 
 
-def _names_in(file: str) -> list[str]:
+@functools.cache
+def names_in(file: str) -> list[str]:
+    """Returns the names at the top of a file of configs/."""
     content = ConfigParser.load_config_file(CONFIGS / file)
     return [*content, *content.get("configs", {})]  # where a file for MONAI's tracking has its settings
 
