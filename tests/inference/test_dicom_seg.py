@@ -178,7 +178,8 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fault_is_kept_for_the_end_of_the_run(tmp_path: Path) -> None:
     problems: dict[str, str] = {}
-    item = {"pred": MetaTensor(np.zeros((1, 2, 2, 2))), "case": "case3", "series": ["a.nii", "b.nii"]}
+    series = ["a.nii", "b.nii"]
+    item: dict[Hashable, Any] = {"pred": MetaTensor(np.zeros((1, 2, 2, 2))), "case": "case3", "series": series}
     SaveDicomSegd("pred", tmp_path, problems=problems)(item)
     assert "is no folder of a DICOM series" in problems["case3"]
 
