@@ -91,7 +91,7 @@ def test_a_run_asked_to_stop_saves_and_can_go_on(
     record = str(tmp_path / "record.txt")
     result = stopped.start(phase="training", count=5, delay=0.0, record=record, number=int(number))
     assert result.returncode == 128 + number, result.stderr
-    assert "stopped and saved after iteration 5; the same command with --resume auto goes on" in result.stderr
+    assert "stopped and saved after iteration 5; the same command with --resume auto continues" in result.stderr
     assert "Traceback" not in result.stderr
     assert (stopped.folder / "state_iteration=5.pt").exists()  # of 3 an epoch
     assert not (stopped.folder / "per_case.csv").exists()

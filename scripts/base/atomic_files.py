@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Writing of files that are never left half written, and checks of archives."""
 
 from __future__ import annotations
 
@@ -16,16 +17,17 @@ from monai.config import PathLike
 
 from scripts.base.errors import BundleError
 
-UNFINISHED = ".unfinished-"  # how a folder begins in which a file is being written
+UNFINISHED = ".unfinished-"  # prefix of the temporary folders in which files are written
 
 
 def write_atomically(path: PathLike, content: bytes) -> None:
-    """Writes a file whole or not at all, in place of an old one, so that even a power cut leaves one of the two.
+    """Writes or replaces a file so that it is complete at every moment: a power cut leaves the old or the new one.
 
-    Its folders are made. What is being written lies in a hidden folder beside it, which a killed program leaves.
+    Creates missing folders. The content is first written into a hidden folder next to the file; a program that is
+    killed leaves this folder behind, see `remove_unfinished`.
 
     Raises:
-        BundleError: where it cannot be written.
+        BundleError: if the file cannot be written.
     """
     path = Path(path)
     try:
@@ -40,39 +42,39 @@ def write_atomically(path: PathLike, content: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise BundleError(
-            f"{path}: cannot be written ({error.strerror}); make space there or give another place. "
-            f"Older files are as they were."
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another place. "
+            f"Older files are unchanged."
         ) from error
 
 
 def remove_unfinished(folder: PathLike) -> None:
-    """Removes what programs that were killed while writing left in a folder."""
+    """Removes the temporary folders of programs that were killed while they wrote into this folder."""
     for unfinished in Path(folder).glob(f"{UNFINISHED}*"):
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def make_folder(path: PathLike) -> None:
-    """Makes a folder for results, and tries it before the work is done that fills it.
+    """Creates a folder for results and checks that it is writable, before any long computation starts.
 
     Raises:
-        BundleError: where nothing can be written into it.
+        BundleError: if no file can be written into it.
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=Path(path)).close()
     except OSError as error:
-        raise BundleError(f"{path}: cannot be written into ({error.strerror}); give a folder that can.") from error
+        raise BundleError(f"{path}: cannot be written into ({error.strerror}); choose a writable folder.") from error
 
 
 def to_bytes(state: Any) -> bytes:
-    """Gives what `torch.save` would write."""
+    """Returns the bytes that `torch.save` would write."""
     content = io.BytesIO()
     torch.save(state, content)
     return content.getvalue()
 
 
 def is_intact_archive(path: PathLike) -> bool:
-    """Compares the checksums in a file of `torch.save`, which PyTorch writes, but does not look at when it loads."""
+    """Returns whether the checksums in a file of `torch.save` are right; PyTorch does not check them when it loads."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -81,7 +83,7 @@ def is_intact_archive(path: PathLike) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes sure that a renaming is on the disk; Windows cannot open folders, and does not need it."""
+    """Flushes a renaming to the disk; Windows cannot open folders and does not need it."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

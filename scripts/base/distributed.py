@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Several processes: joining them, dividing cases among them and exchanging values."""
 
 from __future__ import annotations
 
@@ -17,24 +18,24 @@ from scripts.base.errors import BundleError
 
 T = TypeVar("T")
 
-# longer than PyTorch's: while the first process checks cases or writes a report, the others wait
+# longer than PyTorch's default: the other processes wait while the first one checks cases or writes a report
 TIMEOUT = timedelta(hours=2)
 
 
 def process_device() -> torch.device:
-    """Gives this process its GPU, by its number on the machine (torchrun's), or the CPU where there is none."""
+    """Returns the GPU of this process, chosen by torchrun's LOCAL_RANK, or the CPU if there is no GPU."""
     number = int(os.environ.get("LOCAL_RANK", 0))
     return torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def join_processes(device: torch.device | str) -> None:
-    """Joins the processes that torchrun started: by NCCL on GPUs, by Gloo on the CPU. Only the first one logs.
+    """Connects the processes that torchrun started, with NCCL on GPUs and Gloo on the CPU; only the first one logs.
 
     Raises:
-        BundleError: when it was not torchrun that started this one.
+        BundleError: if this process was not started by torchrun.
     """
     if not distributed.is_torchelastic_launched():
-        raise BundleError("the multi_gpu configs are for processes that torchrun starts; see docs/cluster.md.")
+        raise BundleError("the multi_gpu configs need torchrun: start the command with it as docs/cluster.md shows.")
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -45,58 +46,59 @@ def join_processes(device: torch.device | str) -> None:
 
 
 def leave_processes() -> None:
-    """Waits for the others and ends what `join_processes` began."""
+    """Waits for the other processes and closes the connection that `join_processes` opened."""
     idist.barrier()
     distributed.destroy_process_group()
 
 
 def cases_of_process(count: int) -> range:
-    """Gives this process's part of `count` cases, each in one part, none twice; put together, they are in order.
+    """Returns the indices of the cases that this process evaluates, out of `count`.
 
-    So what the processes gather is what one alone would have. (PyTorch's `DistributedSampler` pads the parts to one
-    length with cases that are then counted twice.)
+    Each case belongs to exactly one process, and the parts are contiguous and in the order of the processes, so that
+    results that are gathered equal those of a single process. (PyTorch's `DistributedSampler` repeats cases to give
+    all processes the same number.)
 
     Raises:
-        BundleError: when there are fewer cases than processes.
+        BundleError: if there are fewer cases than processes.
     """
     rank, processes = idist.get_rank(), idist.get_world_size()
     if count < processes:
-        raise BundleError(f"{count} cases to evaluate for {processes} processes; start at most {count}.")
+        raise BundleError(f"{count} cases to evaluate with {processes} processes; start at most {count} processes.")
     return range(count * rank // processes, count * (rank + 1) // processes)
 
 
 def gather_from_processes(items: list[T]) -> list[T]:
-    """Gives the items of all processes, in the processes' order; every process must ask."""
+    """Returns the items of all processes, in the order of the processes; every process must call it."""
     parts = cast(list[list[T]], idist.all_gather(items))
     return [item for part in parts for item in part]
 
 
 def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
-    """Gives the sum over all processes; every process must come with its own, which may be overwritten."""
+    """Returns the sum of a tensor over all processes, may overwrite the tensor; every process must call it."""
     return cast(torch.Tensor, idist.all_reduce(tensor))
 
 
 def all_processes_agree(condition: bool) -> bool:
-    """Tells whether a condition holds in all processes; every process must ask."""
+    """Returns whether a condition holds in all processes; every process must call it."""
     return bool(idist.all_reduce(float(condition), op="MIN"))
 
 
 class SameWeightsHandler:
-    """Gives all processes the first one's weights when training starts: what averages gradients must start alike.
+    """Copies the first process's weights to all others when training starts, as averaging of gradients requires.
 
     Args:
-        networks: whose parameters and buffers are given.
+        networks: networks whose parameters and buffers are copied.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         self.networks = networks
 
     def attach(self, engine: Engine) -> None:
-        """Hooks the handler before the first epoch; after whatever loads weights, if that was attached before."""
+        """Registers the handler on the start of training; attach it after handlers that load weights."""
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Gives the weights."""
+        """Copies the weights."""
         for network in self.networks:
             for tensor in network.state_dict().values():
                 tensor.copy_(cast(torch.Tensor, idist.broadcast(tensor.contiguous(), src=0)))

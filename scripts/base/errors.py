@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The error for mistakes of users, and how it is shown: a message, no traceback."""
 
 from __future__ import annotations
 
@@ -14,22 +15,22 @@ SMALLER = (
 
 
 class BundleError(ValueError):
-    """A user's mistake: its message of one or two lines names the file or argument, what was found and the remedy."""
+    """A user's mistake; its message of one or two lines names the file or argument, what was found and a remedy."""
 
     def __str__(self) -> str:
-        # out of a loader's worker comes a traceback as text
+        # a data loader's worker passes errors on with their traceback as text
         return super().__str__().rpartition("BundleError: ")[2].rstrip()
 
 
 def one_line(text: object) -> str:
-    """Gives a text with what cannot be printed, as a line break in a file's name, escaped."""
+    """Returns a text with unprintable characters escaped, such as a line break in a file's name."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
 
 
 def report_bundle_errors() -> None:
-    """Makes an uncaught `BundleError`, and a full GPU, end the program with a message and exit code 1, no traceback.
+    """Makes the program print uncaught `BundleError`s and a full GPU's error as a message, without a traceback.
 
-    The configs call this first, because MONAI wraps what a config expression raises into errors of its own.
+    The exit code is 1. The configs call this first, because MONAI wraps the errors of config expressions in its own.
     """
     sys.excepthook = _print_bundle_error
 

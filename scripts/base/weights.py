@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading of plain state dicts, with errors that say what does not fit."""
+"""Loading of weights (plain state dicts), with errors that say what does not fit."""
 
 from __future__ import annotations
 
@@ -21,18 +21,16 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
         The network.
 
     Raises:
-        BundleError: when there is no such file, it is no checkpoint, or it is of another network or width.
+        BundleError: if there is no such file, it is no checkpoint, or it belongs to another architecture or width.
     """
     if not os.path.isfile(path):
-        raise BundleError(f"no weights at {path}: train first, or name their folder by --ckpt_dir.")
+        raise BundleError(f"no weights at {path}: train first, or name their folder with --ckpt_dir.")
     try:
         if not is_intact_archive(path):
             raise ValueError("its checksums differ")
         weights = dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # damaged bytes make pickle raise about anything
-        raise BundleError(
-            f"{path} is no checkpoint, or a damaged one ({type(error).__name__}): copy it again."
-        ) from error
+    except Exception as error:  # damaged bytes make pickle raise almost any error
+        raise BundleError(f"{path} is no checkpoint, or is damaged ({type(error).__name__}): copy it again.") from error
     own = network.state_dict()
     if own.keys() != weights.keys():
         names = ", ".join(sorted(own.keys() ^ weights.keys())[:3])
@@ -48,5 +46,5 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
 
 
 def load_copies(network: nn.Module, paths: Sequence[str]) -> list[nn.Module]:
-    """Makes a copy of a network for each checkpoint, in eval mode and on the network's device; see `load_weights`."""
+    """Returns a copy of a network for each checkpoint, in eval mode and on the network's device; see `load_weights`."""
     return [load_weights(copy.deepcopy(network), path).eval() for path in paths]

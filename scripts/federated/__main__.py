@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Command line of the federated simulation: `python -m scripts.federated`."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from scripts.federated.algo import CONFIG_FILES
 
 
 def main() -> None:
-    """Command line: trains at several sites in NVIDIA FLARE's simulator, one process each, and averages weights."""
+    """Trains at several sites in NVIDIA FLARE's simulator, with a process for each, and averages their weights."""
     report_bundle_errors()
     parser = argparse.ArgumentParser(prog="python -m scripts.federated", description=main.__doc__)
     parser.add_argument("--sites", nargs="+", required=True, help="the folder of cases of each site")
@@ -24,7 +25,7 @@ def main() -> None:
         from scripts.federated.simulation import simulate
     except ModuleNotFoundError as error:
         raise BundleError(
-            f"{error.name} is not installed, which a federation needs: pip install -r requirements-federated.txt"
+            f"{error.name} is not installed, which federated training needs: pip install -r requirements-federated.txt"
         ) from error
     simulate(args.sites, args.config_file, settings=args.settings, output_dir=args.output_dir)
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""MONAI's federated client for a trainer with two networks."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ CONFIG_FILES = ("configs/train.yaml", "configs/federated.yaml")
 
 
 class SharedNetworks(nn.Module):
-    """The networks that the sites of a federated training have in common, as one; called like the segmenter.
+    """The networks that the sites share, as one module; calling it runs the segmenter.
 
     Args:
-        segmenter: whose weights are `segmenter.*`.
-        critic: whose weights are `critic.*`; None where each site keeps its own.
+        segmenter: network whose weights are named `segmenter.*`.
+        critic: network whose weights are named `critic.*`; None if each site keeps its own.
     """
 
     def __init__(self, segmenter: nn.Module, critic: nn.Module | None = None) -> None:
@@ -28,22 +29,21 @@ class SharedNetworks(nn.Module):
         self.critic = critic
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Gives the segmenter's logits (B, regions, H, W, D) for images (B, modalities, H, W, D)."""
+        """Returns the segmenter's logits (B, regions, H, W, D) for images (B, modalities, H, W, D)."""
         return self.segmenter(image)
 
 
 class ReciprocalAlgo(MonaiAlgo):
-    """MONAI's federated client for this bundle, whose trainer has two networks; works in any framework.
+    """MONAI's federated client for this bundle, whose trainer has two networks; for any federated framework.
 
-    One workflow gives trainer and evaluator. The trainer lives as long as the client: its epochs and iterations, and
-    with them the learning rate and the start of VAT and critic, run on over the rounds, and the optimisers' states
-    stay at the site.
+    One workflow provides trainer and evaluator. The trainer is kept over all rounds: its epochs and iterations
+    continue, and with them the learning rate and the start of VAT and critic. The optimisers' states stay at the site.
 
     Args:
-        bundle_root: the bundle's folder.
-        config_files: train.yaml and overlays, federated.yaml among them, relative to the bundle.
-        settings: that the site sets, such as `dataset_dir`.
-        options: of `MonaiAlgo`, such as `send_weight_diff` and `config_filters_filename`.
+        bundle_root: folder of the bundle.
+        config_files: train.yaml and overlays, including federated.yaml, relative to the bundle.
+        settings: settings of the site, such as `dataset_dir`.
+        options: arguments of `MonaiAlgo`, such as `send_weight_diff` and `config_filters_filename`.
     """
 
     trainer: Any
@@ -58,7 +58,7 @@ class ReciprocalAlgo(MonaiAlgo):
         settings: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        # MonaiAlgo takes a SupervisedTrainer only, so the workflow is given to it as that of the evaluator
+        # MonaiAlgo accepts a SupervisedTrainer only, so it receives the workflow as the evaluator's
         super().__init__(
             bundle_root,
             config_train_filename=None,
@@ -68,10 +68,10 @@ class ReciprocalAlgo(MonaiAlgo):
         )
 
     def initialize(self, extra: dict[str, Any] | None = None) -> None:
-        """Reads the config, finds and checks the site's cases and builds trainer and evaluator.
+        """Reads the config, finds and checks the site's cases and creates trainer and evaluator.
 
         Raises:
-            RuntimeError: of MONAI, caused by a `BundleError` for what is wrong with the site's data or settings.
+            RuntimeError: MONAI's, caused by a `BundleError` if the site's data or settings are wrong.
         """
         super().initialize(extra)
         parser = self.eval_workflow.parser
@@ -80,27 +80,27 @@ class ReciprocalAlgo(MonaiAlgo):
         self.trainer.network = self.evaluator.network = shared_networks(parser)
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
-        """Gives the change of the shared weights in this round (or the weights, without `send_weight_diff`)."""
+        """Returns the change of the shared weights in this round (or the weights, without `send_weight_diff`)."""
         sent = super().get_weights(extra)
         sent.weights = averageable(sent.weights)
         return sent
 
     def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
-        """Gives the Dice of received weights on the site's own held-out cases."""
+        """Returns the Dice of the received weights on the site's held-out cases."""
         metrics = super().evaluate(data, extra)
-        # MonaiAlgo numbers them like the epoch that follows; the weights after it are others
+        # MonaiAlgo assigns them to the next epoch, whose weights will be different
         if self.evaluator.state.best_metric_epoch == self.trainer.state.epoch + 1:
             self.evaluator.state.best_metric_epoch -= 1
         return metrics
 
 
 def shared_networks(parser: ConfigParser) -> SharedNetworks:
-    """Gives the config's own networks as one, the critic unless the setting `local_critic` is true."""
+    """Returns the config's networks as one module, without the critic if the setting `local_critic` is true."""
     critic = None if parser.get_parsed_content("local_critic") else parser.get_parsed_content("critic")
     return SharedNetworks(parser.get_parsed_content("network"), critic)
 
 
 def averageable(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Gives what a mean is taken of: all but BatchNorm's counts of batches, whole numbers that stay a site's own."""
-    # FLARE sends no tensors in channels_last_3d
+    """Returns the weights that are averaged: all but BatchNorm's integer counts of batches, which stay at the site."""
+    # FLARE cannot send tensors in channels_last_3d
     return {name: weight.contiguous() for name, weight in weights.items() if weight.is_floating_point()}

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-
-"""What NVIDIA FLARE starts at each site; the job carries this file, all else is the site's own copy of the bundle."""
+"""The program that NVIDIA FLARE starts at each site; the job contains only this file, the rest is the site's bundle."""
 
 from __future__ import annotations
 
@@ -17,12 +16,12 @@ from scripts.federated.algo import CONFIG_FILES, ReciprocalAlgo
 
 
 def main() -> None:
-    """Trains for each round on the site's cases; a fault ends the process with its message."""
+    """Trains on the site's cases in each round; an error ends the process with its message."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--config_file", nargs="+", default=list(CONFIG_FILES))
     args = parser.parse_args()
     algo = ReciprocalAlgo(str(Path(scripts.__path__[0]).parent), args.config_file)
-    flare.init()  # first: FLARE's simulator waits for ever for a site that ends before
+    flare.init()  # before anything that may fail: FLARE's simulator waits forever for a site that never calls it
     algo.initialize({ExtraItems.CLIENT_NAME: flare.get_site_name()})
     while flare.is_running():
         received = flare.receive()
@@ -33,14 +32,14 @@ def main() -> None:
 
 
 def answer(algo: ReciprocalAlgo, received: flare.FLModel, *, train: bool) -> flare.FLModel:
-    """Gives the Dice of the received weights on the site's held-out cases and, in a round, what training changes."""
+    """Returns the Dice of the received weights on the held-out cases and, if `train`, the change made by training."""
     shared = ExchangeObject(weights=received.params)
     metrics = {name: float(value) for name, value in algo.evaluate(shared).metrics.items()}
     if not train:
         return flare.FLModel(metrics=metrics)
     algo.train(shared)
     sent = algo.get_weights()
-    # iterations of batches of one size are samples seen: the sites' weights in the mean
+    # with one batch size, the number of iterations weights the sites by their samples
     steps = sent.statistics[FlStatistics.NUM_EXECUTED_ITERATIONS]
     return flare.FLModel(
         params=sent.weights,

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""A federation in NVIDIA FLARE's simulator, with a process for each site."""
 
 from __future__ import annotations
 
@@ -32,21 +33,21 @@ BUNDLE = Path(__file__).parents[2]
 
 
 def simulate(sites: Sequence[str], config_file: Sequence[str], *, settings: Mapping[str, Any], output_dir: str) -> None:
-    """Runs the federation and writes the shared networks as the bundle's other commands read them.
+    """Runs the federation and writes the shared networks in the format of the bundle's other commands.
 
     Args:
-        sites: the folder of cases of each site; the sites are named site-1, site-2, ...
-        config_file: train.yaml and overlays, federated.yaml among them, relative to the bundle.
-        settings: further ones, for all sites.
-        output_dir: gets model.pt and, if it is shared, critic.pt; a folder for each site, with its best weights and
-            run states; and FLARE's workspace with the logs.
+        sites: folder of cases of each site; the sites are named site-1, site-2, ...
+        config_file: train.yaml and overlays, including federated.yaml, relative to the bundle.
+        settings: settings for all sites.
+        output_dir: receives model.pt and, if it is shared, critic.pt; a folder for each site, with its best weights
+            and run states; and FLARE's workspace with the logs.
 
     Raises:
-        BundleError: when a site cannot train, with that site's own message.
+        BundleError: if a site cannot train, with that site's message.
     """
     folder = Path(output_dir).resolve()
     if folder.exists() and any(folder.iterdir()):
-        raise BundleError(f"{folder} is not empty; name a new folder by --output_dir.")
+        raise BundleError(f"{folder} is not empty; name a new folder with --output_dir.")
     folder.mkdir(parents=True, exist_ok=True)
     config = ConfigParser()
     config.read_config([str(BUNDLE / file) for file in config_file])
@@ -70,12 +71,12 @@ def simulate(sites: Sequence[str], config_file: Sequence[str], *, settings: Mapp
 
 
 def make_job(commands: Mapping[str, Sequence[str]], *, initial: str, rounds: int) -> FedJob:
-    """Describes the federation to FLARE; no code travels with it, each site runs its own copy of the bundle.
+    """Creates FLARE's job of the federation, which contains no code: each site runs its own copy of the bundle.
 
     Args:
-        commands: what FLARE starts at each site, by the site's name.
-        initial: the weights of the first round, a state dict of `SharedNetworks`; a file at the server.
-        rounds: how often the sites' weights are averaged.
+        commands: command that FLARE starts at each site, by the site's name.
+        initial: file at the server with the initial weights, a state dict of `SharedNetworks`.
+        rounds: number of times that the sites' weights are averaged.
     """
     job = BaseFedJob(name="reciprocal", min_clients=len(commands), key_metric="")
     persistor = PTFileModelPersistor(source_ckpt_file_full_name=initial, allow_numpy_conversion=False)
@@ -95,7 +96,7 @@ def make_job(commands: Mapping[str, Sequence[str]], *, initial: str, rounds: int
 
 
 def allow_components(workspace: Path) -> None:
-    """Lets server and sites use what the job needs beyond the components that FLARE allows by itself."""
+    """Adds the components of the job to those that FLARE allows by default, for server and sites."""
     path = workspace / "local" / "resources.json"
     path.parent.mkdir(parents=True)
     allowed = [*DEFAULT_CLASS_ALLOW_LIST, *(f"{c.__module__}.{c.__name__}" for c in COMPONENTS)]
@@ -103,7 +104,7 @@ def allow_components(workspace: Path) -> None:
 
 
 def write_site_overlay(folder: Path, cases: str, *, settings: Mapping[str, Any]) -> str:
-    """Writes what a site says of itself, its places and further settings, and returns the file, an overlay."""
+    """Writes the overlay of a site, with its folders and the common settings, and returns its path."""
     folder.mkdir()
     own = {
         "dataset_dir": str(Path(cases).resolve()),
@@ -117,7 +118,7 @@ def write_site_overlay(folder: Path, cases: str, *, settings: Mapping[str, Any])
 
 
 def _run(job: FedJob, workspace: Path) -> Path:
-    """Runs the job, a process for each site, and gives the folder of the server's results."""
+    """Runs the job with a process for each site and returns the folder of the server's results."""
     allow_components(workspace)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(BUNDLE), os.environ.get("PYTHONPATH", "")])
     status = job.simulator_run(str(workspace), clients=job.clients, threads=len(job.clients), log_config="concise")
@@ -135,7 +136,7 @@ def _write_networks(networks: SharedNetworks, shared: Path, folder: Path) -> Non
 
 
 def dice_after_rounds(server: Path) -> list[dict[str, float]]:
-    """Reads from the server's folder the mean Dice of each site, of the initial weights and after each round."""
+    """Returns the mean Dice of each site for the initial weights and after each round, from the server's folder."""
     rounds = [json.loads(line) for line in (server / "metrics" / "round_metrics.jsonl").read_text().splitlines()]
     found = [{site["name"]: _mean_dice(site["metrics"]) for site in record["sites"]} for record in rounds]
     last = json.loads((server / "cross_site_val" / "cross_val_results.json").read_text())
@@ -147,7 +148,7 @@ def _mean_dice(metrics: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _faults(workspace: Path, sites: Iterable[str]) -> str:
-    """Gives what each failed site's own process said at its end."""
+    """Returns the error messages of the failed sites' processes."""
     found = []
     for site in sites:
         log = (workspace / site / "log.txt").read_text().splitlines()

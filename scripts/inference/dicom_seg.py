@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Writing of DICOM Segmentation objects."""
 
 from __future__ import annotations
 
@@ -24,14 +25,14 @@ codes, _ = optional_import("pydicom.sr.codedict", name="codes")
 highdicom, installed = optional_import("highdicom")
 logger = logging.getLogger(__name__)
 
-# segments 1 to 3 by value in the label map: label, and type of DICOM's context group 7159, Lesion Segmentation Types
+# segments 1 to 3, by value in the label map: label, and type in DICOM's context group 7159, Lesion Segmentation Types
 SEGMENTS = {
     1: ("Necrotic or non-enhancing core", "Necrosis"),
     2: ("Oedema", "Edema"),
     4: ("Enhancing tumour", "EnhancingLesion"),
 }
 METADATA = Path(__file__).parents[2] / "configs" / "metadata.json"
-# DICOM demands these tags but lets them be empty; anonymisers remove them
+# DICOM requires these tags but allows empty values; anonymisers remove the tags
 _MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
@@ -39,21 +40,22 @@ _MAY_BE_EMPTY = (
 
 
 class SaveDicomSegd(MapTransform):
-    """Writes label maps as DICOM Segmentation objects `<case>_seg.dcm`, voxel by voxel on the source's instances.
+    """Writes label maps as DICOM Segmentation objects `<case>_seg.dcm`, on the voxel grid of a source series.
 
-    Binary; segments 1 to 3 are core, oedema and enhancing tumour, described whether found or not. Frames without
-    tumour are left out, but where nothing was found all are written: DICOM wants at least one.
+    The objects are binary. Segments 1 to 3 are core, oedema and enhancing tumour, and are always described. Frames
+    without tumour are omitted; if there is no tumour, all frames are written, because DICOM requires at least one.
 
     Args:
-        keys: of label maps (1, H, W, D) of values 0, 1, 2 and 3 or 4, in the geometry of the case as it was loaded.
+        keys: keys of label maps (1, H, W, D) with values 0, 1, 2 and 3 or 4, in the geometry of the loaded case.
         output_dir: folder of the files.
-        series_key: of the four folders of a case's DICOM series, in the order T1, T1ce, T2, FLAIR.
-        reference: the series whose study, frame of reference and instances the object takes over.
-        problems: where faults of cases go by case id, with a warning each; None raises them.
+        series_key: key of the four folders of a case's DICOM series, in the order T1, T1ce, T2, FLAIR.
+        reference: series whose study, frame of reference and instances the object refers to.
+        problems: receives errors by case id, each of which is logged as a warning; None raises them.
+        allow_missing_keys: do not raise an error if a key is missing.
 
     Raises:
-        BundleError: without highdicom, for an unknown reference, and for a case that does not consist of DICOM series
-            of one patient, or whose reference is not a regular stack of single-frame instances on the map's voxels.
+        BundleError: if highdicom is not installed, the reference is unknown, a case does not consist of DICOM series
+            of one patient, or its reference is not a regular stack of single-frame instances on the map's voxels.
     """
 
     def __init__(
@@ -96,21 +98,21 @@ class SaveDicomSegd(MapTransform):
         folders = ensure_tuple(series)
         if len(folders) != len(MODALITIES) or not all(map(os.path.isdir, folders)):
             raise BundleError(
-                f"{folders[0]}: is no folder of a DICOM series, and DICOM SEG is made from four; "
-                "without configs/dicom_seg.yaml, any format gives a NIfTI label map"
+                f"{folders[0]}: is no folder of a DICOM series, and DICOM SEG needs four; "
+                "for a NIfTI label map of any format, leave out configs/dicom_seg.yaml"
             )
         patients = {next(read_instances(folder)).get("PatientID") for folder in folders}
         if len(patients) > 1:
             place = os.path.dirname(folders[0])
-            raise BundleError(f"{place}: has series of {len(patients)} patients (PatientID); put those of one in it")
+            raise BundleError(f"{place}: has series of {len(patients)} patients (PatientID); keep those of one")
         return folders[MODALITIES.index(self.reference)]
 
 
 def make_segmentation(frames: np.ndarray, instances: list[Any]) -> Any:
-    """Makes a `highdicom.seg.Segmentation` of label frames (slices, rows, columns) of sorted instances.
+    """Creates a `highdicom.seg.Segmentation` from label frames (slices, rows, columns) and their sorted instances.
 
     Raises:
-        BundleError: where the instances lack what DICOM demands of them.
+        BundleError: if the instances lack tags that DICOM requires.
     """
     source = instances[0]
     for tag in _MAY_BE_EMPTY:
@@ -119,7 +121,7 @@ def make_segmentation(frames: np.ndarray, instances: list[Any]) -> Any:
     try:
         return highdicom.seg.Segmentation(
             source_images=instances,
-            pixel_array=np.minimum(frames, 3).astype(np.uint8),  # enhancing tumour is 4 or 3, and segment 3
+            pixel_array=np.minimum(frames, 3).astype(np.uint8),  # enhancing tumour is label 4 or 3, and segment 3
             segmentation_type="BINARY",
             segment_descriptions=_describe(metadata["name"], metadata["version"]),
             series_instance_uid=highdicom.UID(),
@@ -138,7 +140,7 @@ def make_segmentation(frames: np.ndarray, instances: list[Any]) -> Any:
         )
     except (AttributeError, TypeError, ValueError) as error:
         raise BundleError(
-            f"series {name_series(instances)}: its tags make no DICOM SEG: {error}; export it again"
+            f"series {name_series(instances)}: its tags do not allow a DICOM SEG: {error}; export it again"
         ) from error
 
 

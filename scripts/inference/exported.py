@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Running of exported segmenters, as TorchScript or ONNX."""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ from scripts.base.settings import HALVINGS
 
 
 class OnnxNetwork(nn.Module):
-    """Runs the segmenter's ONNX export by ONNX Runtime, on the GPU where its build has one.
+    """Runs the segmenter's ONNX export with ONNX Runtime, on the GPU if the installed build supports it.
 
     Args:
-        path: of the file that `monai.bundle onnx_export` wrote.
+        path: path of the file that `monai.bundle onnx_export` wrote.
 
     Raises:
-        BundleError: when ONNX Runtime is not installed.
+        BundleError: if ONNX Runtime is not installed.
     """
 
     def __init__(self, path: str) -> None:
@@ -30,10 +31,10 @@ class OnnxNetwork(nn.Module):
         self.session = runtime.InferenceSession(path, providers=runtime.get_available_providers())
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Gives logits (B, regions, H, W, D) for images (B, modalities, H, W, D).
+        """Returns logits (B, regions, H, W, D) for images (B, modalities, H, W, D).
 
         Raises:
-            BundleError: for edges that are no multiple of 16: an export by tracing knows no others.
+            BundleError: if an edge is no multiple of 16, which an export by tracing does not support.
         """
         if any(edge % HALVINGS for edge in image.shape[2:]):
             size = tuple(image.shape[2:])
@@ -45,13 +46,13 @@ class OnnxNetwork(nn.Module):
 
 
 def load_exported(path: str, device: torch.device) -> nn.Module:
-    """Loads the segmenter as TorchScript (.ts) or ONNX (.onnx), weights included.
+    """Loads the segmenter with its weights from TorchScript (.ts) or ONNX (.onnx).
 
     Raises:
-        BundleError: where there is no such file, or it is neither.
+        BundleError: if there is no such file, or it has another format.
     """
     if not os.path.isfile(path):
-        raise BundleError(f"exported is {path}: no such file; write it by `python -m monai.bundle ckpt_export` first.")
+        raise BundleError(f"exported is {path}: no such file; write it with `monai.bundle ckpt_export`.")
     if path.endswith(".onnx"):
         return OnnxNetwork(path)
     try:

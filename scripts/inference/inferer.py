@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Inferers: whole brain or sliding window, and averaging over networks and flips."""
 
 from __future__ import annotations
 
@@ -15,15 +16,15 @@ from scripts.base.settings import HALVINGS
 
 
 class BrainInferer(SlidingWindowInferer):
-    """Runs the network on the whole brain box up to a size, and on a sliding window beyond, or where it is too thin.
+    """Runs the network on the whole brain box up to a size, and with a sliding window if it is larger or too thin.
 
-    The whole box is several times faster. A window of the training's patch size is truer to what GroupNorm, whose
-    statistics run over all that the network sees, met in training.
+    The whole box is several times faster. A window of the training's patch size is closer to training for GroupNorm,
+    whose statistics are computed over the network's whole input.
 
     Args:
-        max_whole_brain_voxels: the largest box, in voxels, that is run whole.
-        roi_size: the window's size in voxels.
-        overlap: of neighbouring windows, which are blended by a Gaussian.
+        max_whole_brain_voxels: size in voxels of the largest box that is run as a whole.
+        roi_size: size of the window in voxels.
+        overlap: overlap of neighbouring windows, which are blended with Gaussian weights.
     """
 
     def __init__(self, *, max_whole_brain_voxels: int, roi_size: Sequence[int], overlap: float = 0.5) -> None:
@@ -31,7 +32,7 @@ class BrainInferer(SlidingWindowInferer):
         self.max_whole_brain_voxels = max_whole_brain_voxels
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
-        """Gives the network's output for images (B, modalities, H, W, D)."""
+        """Returns the network's output for images (B, modalities, H, W, D)."""
         shape = inputs.shape[2:]
         if min(shape) >= HALVINGS and math.prod(shape) <= self.max_whole_brain_voxels:
             return network(inputs, *args, **kwargs)
@@ -39,15 +40,15 @@ class BrainInferer(SlidingWindowInferer):
 
 
 class AveragingInferer(Inferer):
-    """Averages the probabilities of several networks, and of flipped images; plain inference with neither.
+    """Averages the probabilities of several networks and of flipped images.
 
     Args:
-        inferer: that runs one network on one image.
-        flips: axes of (H, W, D), each flipped by itself and predicted besides the image as it is.
-        others: networks besides the one that is given at the call.
+        inferer: inferer for one network and one image.
+        flips: axes of (H, W, D); the image is predicted as it is and flipped along each of these axes.
+        others: networks in addition to the one that is passed to the call.
 
     Raises:
-        BundleError: when an axis is not 0, 1 or 2.
+        BundleError: if an axis is not 0, 1 or 2.
     """
 
     def __init__(self, inferer: Inferer, *, flips: Sequence[int] = (), others: Sequence[nn.Module] = ()) -> None:
@@ -59,14 +60,14 @@ class AveragingInferer(Inferer):
         self.others = tuple(others)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
-        """Gives logits for images (B, modalities, H, W, D): the mean probability's where there is one to take."""
+        """Returns logits (of the mean probability, if several are averaged) for images (B, modalities, H, W, D)."""
         networks, views = (network, *self.others), [(), *((axis + 2,) for axis in self.flips)]
         if len(networks) * len(views) == 1:
             return self.inferer(inputs, network, *args, **kwargs)
-        total = sum(
+        summed = sum(
             self.inferer(inputs.flip(view), one, *args, **kwargs).flip(view).float().sigmoid()
             for one in networks
             for view in views
         )
-        # within float32's reach of 0 and 1, so that no logit is infinite
-        return (total / (len(networks) * len(views))).logit(eps=1e-6)
+        # clamps the probability, so that no logit is infinite
+        return (summed / (len(networks) * len(views))).logit(eps=1e-6)

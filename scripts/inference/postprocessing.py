@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Postprocessing of predicted regions: small components, nesting and the label map."""
 
 from __future__ import annotations
 
@@ -15,17 +16,18 @@ from scripts.base.errors import BundleError
 
 
 class RemoveSmallRegionsd(MapTransform):
-    """Takes away what is too small to be believed, from binary regions TC, WT, ET (3, H, W, D).
+    """Removes components that are too small to be plausible from binary regions TC, WT, ET (3, H, W, D).
 
-    MONAI's `RemoveSmallObjectsd` would hold regions that overlap for one object, and so keep what is small.
+    MONAI's `RemoveSmallObjectsd` treats overlapping regions as one object, and so keeps small components.
 
     Args:
-        keys: of the regions.
-        min_enhancing: an enhancing tumour of fewer voxels in all becomes core; 0 keeps each.
-        min_component: a 26-connected component of fewer voxels, in any region, is removed; 0 keeps each.
+        keys: keys of the regions.
+        min_enhancing: an enhancing tumour with fewer voxels in total becomes core; 0 keeps all.
+        min_component: a 26-connected component of any region with fewer voxels is removed; 0 keeps all.
+        allow_missing_keys: do not raise an error if a key is missing.
 
     Raises:
-        BundleError: when a number of voxels is negative.
+        BundleError: if a number of voxels is negative.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class RemoveSmallRegionsd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         for name, voxels in (("min_enhancing", min_enhancing), ("min_component", min_component)):
             if voxels < 0:
-                raise BundleError(f"{name} is {voxels}; allowed are numbers of voxels from 0 (keep all) on.")
+                raise BundleError(f"{name} is {voxels}; allowed are numbers of voxels from 0 (keep all) upwards.")
         self.min_enhancing = min_enhancing
         self.min_component = min_component
 
@@ -54,12 +56,12 @@ class RemoveSmallRegionsd(MapTransform):
 
 
 class NestRegionsd(MapTransform):
-    """Keeps a voxel of an inner region only where the outer ones hold it too: ET in TC, and both in WT.
+    """Restricts inner regions to the outer ones: ET to TC, and both to WT.
 
-    Without it, `RegionsToLabelsd` lets the innermost region win, and the outer ones grow around it.
+    Without it, `RegionsToLabelsd` gives priority to the innermost region, which enlarges the outer ones.
 
     Args:
-        keys: of binary regions TC, WT, ET (3, H, W, D).
+        keys: keys of binary regions TC, WT, ET (3, H, W, D).
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -73,23 +75,25 @@ class NestRegionsd(MapTransform):
 
 
 class RegionsToLabelsd(MapTransform):
-    """Turns overlapping regions TC, WT, ET (3, H, W, D) into a label map (1, H, W, D).
+    """Converts overlapping regions TC, WT, ET (3, H, W, D) to a label map (1, H, W, D).
 
-    Enhancing tumour wins over core, core over oedema, so that every voxel of a region keeps a label of that region.
+    Enhancing tumour takes priority over core, and core over oedema, so that every voxel keeps a label of each region
+    that contains it.
 
     Args:
-        keys: of binary regions.
-        enhancing_label: value of enhancing tumour, 4 (BraTS to 2021) or 3 (from 2023 on).
+        keys: keys of binary regions.
+        enhancing_label: value of enhancing tumour, 4 (BraTS up to 2021) or 3 (since 2023).
+        allow_missing_keys: do not raise an error if a key is missing.
 
     Raises:
-        BundleError: when `enhancing_label` is neither 3 nor 4.
+        BundleError: if `enhancing_label` is neither 3 nor 4.
     """
 
     def __init__(self, keys: KeysCollection, enhancing_label: int = 4, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         if enhancing_label not in (3, 4):
             raise BundleError(
-                f"enhancing_label is {enhancing_label}; allowed are 4 (BraTS to 2021) and 3 (since 2023)."
+                f"enhancing_label is {enhancing_label}; allowed are 4 (BraTS up to 2021) and 3 (since 2023)."
             )
         self.enhancing_label = enhancing_label
 

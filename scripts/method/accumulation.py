@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Accumulation of gradients over batches and processes, and the optimiser step that follows."""
 
 from __future__ import annotations
 
@@ -14,27 +15,27 @@ from scripts.base.distributed import sum_over_processes
 
 
 class AccumulationWindow(NamedTuple):
-    """The batches that share an optimiser's step: how many there are, and which one this is, from 0."""
+    """Position of a batch among the batches that share an optimiser step: `position` counts from 0 to `size` - 1."""
 
     size: int
     position: int
 
     @property
     def begins(self) -> bool:
-        """Whether this is the first batch."""
+        """Whether this is the first batch of the step."""
         return self.position == 0
 
     @property
     def ends(self) -> bool:
-        """Whether this is the last batch, after which the step is taken."""
+        """Whether this is the last batch, after which the optimiser steps."""
         return self.position == self.size - 1
 
 
 def accumulation_window(state: State, accumulate: int) -> AccumulationWindow:
-    """Tells where a trainer's iteration is among the `accumulate` batches of a step.
+    """Returns the position of a trainer's iteration among the `accumulate` batches of an optimiser step.
 
-    Windows begin anew with each epoch, whose last one may be shorter: between epochs no gradient is pending, so that
-    a state saved there is whole.
+    Every epoch starts a new window, and its last window may be shorter. So no gradient is pending between epochs, and
+    a state that is saved there is complete.
     """
     assert state.epoch_length is not None
     done = (state.iteration - 1) % state.epoch_length
@@ -43,19 +44,19 @@ def accumulation_window(state: State, accumulate: int) -> AccumulationWindow:
 
 
 def step(network: nn.Module, optimizer: Optimizer, *, scaler: torch.amp.GradScaler, batches: int = 1) -> bool:
-    """Takes an optimiser's step with the mean gradient of batches and processes, unless that is not finite.
+    """Steps the optimiser with the gradient averaged over batches and processes, unless it is not finite.
 
-    In float16 a gradient may overflow by its scale alone. The scaler then leaves the step out and halves the scale,
-    which is no fault until the scale is down at 1.
+    In float16 a gradient may overflow only because of its scale. The scaler then skips the step and halves the scale;
+    this counts as a taken step as long as the scale is above 1.
 
     Args:
-        network: whose gradients are the sum over `batches` backward passes; every process must come with its own.
-        optimizer: of the network's parameters.
-        scaler: with which the backward passes were scaled.
-        batches: how many there were.
+        network: network whose gradients are the sum over `batches` backward passes; every process must call this.
+        optimizer: optimiser of the network's parameters.
+        scaler: scaler of the backward passes.
+        batches: number of backward passes.
 
     Returns:
-        False where the gradient is not finite and nothing was done; the same in all processes.
+        False if the gradient is not finite and nothing was done; the same in all processes.
     """
     average_gradients(network, batches=batches)
     if scaler.get_scale() <= 1 and not _gradients_are_finite(network):
@@ -66,11 +67,10 @@ def step(network: nn.Module, optimizer: Optimizer, *, scaler: torch.amp.GradScal
 
 
 def average_gradients(network: nn.Module, *, batches: int = 1) -> None:
-    """Makes the sum of gradients over `batches` backward passes their mean, over all processes too.
+    """Divides the sum of gradients over `batches` backward passes to get their mean over batches and processes.
 
-    Once before each step, in place of PyTorch's `DistributedDataParallel`, which would average after each backward
-    pass: that of Dice and critic, that of VAT, and again for every accumulated batch. The sum is linear, so that
-    once is the same.
+    Called once before each step. PyTorch's `DistributedDataParallel` would communicate after each backward pass (Dice
+    and critic, VAT, and both for every accumulated batch), with the same result because the mean is linear.
     """
     gradients = _gradients(network)
     count = batches * idist.get_world_size()

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Schedules of loss weights over iterations."""
 
 from __future__ import annotations
 
 
 def ramp(iteration: int, *, start: int, length: int) -> float:
-    """Rises in a straight line from 0 at iteration `start` to 1 at `start + length`, and stays there.
+    """Returns a factor that rises linearly from 0 at iteration `start` to 1 at `start + length` and stays at 1.
 
-    A loss term that is new to the network would otherwise jolt it: `start` lets Dice learn the task first.
+    It introduces a loss term gradually, after the network has learnt the task from Dice.
     """
     if length == 0:
         return float(iteration > start)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""BatchNorm with the statistics of all processes, on GPUs and on the CPU."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ from scripts.base.distributed import sum_over_processes
 
 
 class SynchronisedBatchNorm(nn.SyncBatchNorm):
-    """PyTorch's BatchNorm over the batches of all processes, also on the CPU, where PyTorch's own refuses to train.
+    """PyTorch's `SyncBatchNorm`, which also trains on the CPU, where PyTorch's own raises an error.
 
-    The processes' batches are of one shape.
+    All processes must have batches of the same shape.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -41,13 +42,12 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
 
 
 def synchronised(network: nn.Module) -> nn.Module:
-    """Makes every BatchNorm of a network take its statistics over all processes; names and values of weights stay."""
+    """Converts every BatchNorm of a network to `SynchronisedBatchNorm`; the state dict does not change."""
     network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     for module in network.modules():
         if isinstance(module, nn.SyncBatchNorm):
-            module.__class__ = (
-                SynchronisedBatchNorm  # the conversion makes PyTorch's own, whatever class it is called on
-            )
+            # the conversion creates PyTorch's class, whatever class it is called on
+            module.__class__ = SynchronisedBatchNorm
     return network
 
 

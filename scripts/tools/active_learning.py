@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Experiment: does it pay to review the cases first that the critic trusts least?"""
 
 from __future__ import annotations
 
@@ -23,16 +24,16 @@ from scripts.training.progress import dice_per_region
 
 BUNDLE = Path(__file__).resolve().parents[2]
 SMALL = {"features": 8, "critic_features": 4, "spacing": 3.0, "patch_size": 48, "batch_size": 2}
-# how the 8 are chosen: by what metric of `review_metrics`, and whether the largest come first
+# ways of choosing: a metric of `review_metrics`, and its sign in the order (-1: largest first)
 CHOICES = {"least confident": ("mean_confidence", 1), "highest entropy": ("mean_entropy", -1)}
 
 
 def main() -> None:
-    """Command line: does it pay to review the cases first that the critic trusts least?
+    """Command line of the experiment.
 
-    A small network learns from a few cases and scores the others, as the server does; then it is fine-tuned, as the
-    server does (configs/finetune.yaml), with the few and those that each way of choosing adds. All end on the held-out
-    cases.
+    A small network learns from a few cases and scores the others as the server does. It is then fine-tuned as the
+    server does (configs/finetune.yaml), on these few cases and those that each way of choosing adds. Every fine-tuning
+    is validated on the held-out cases.
     """
     report_bundle_errors()
     parser = argparse.ArgumentParser(
@@ -52,7 +53,7 @@ def main() -> None:
     begun, pool = training[: args.reviewed], training[args.reviewed :]
     if len(pool) < args.reviewed:
         raise BundleError(
-            f"--reviewed {args.reviewed}: {len(training)} cases to train with are too few, twice is needed"
+            f"--reviewed {args.reviewed}: needs twice as many training cases, but there are {len(training)}; lower it."
         )
     steps = args.epochs * (args.reviewed // 2)
     places: dict[str, Any] = {"held_out": cohort.held_out_cases(), "cache_dir": output_dir / "cache"}
@@ -80,12 +81,12 @@ class Training:
     """A training by train.yaml and overlays, on given cases, validated once at its end.
 
     Args:
-        items: to train with.
-        held_out: to validate with.
+        items: training cases.
+        held_out: validation cases.
         overlays: names of configs laid over train.yaml.
-        output_dir: of the run; weights go to `models` in it.
-        cache_dir: of the preprocessed cases.
-        settings: set besides `SMALL`.
+        output_dir: output folder of the run; weights are written to its folder `models`.
+        cache_dir: folder of the preprocessed cases.
+        settings: settings in addition to `SMALL`.
     """
 
     def __init__(
@@ -111,12 +112,12 @@ class Training:
         self.get = self.workflow.parser.get_parsed_content
 
     def load(self, folder: Path) -> None:
-        """Begins with the weights of another run."""
+        """Loads the weights of another run."""
         for file, network in (("model.pt", "network"), ("critic.pt", "critic")):
             load_weights(self.get(network), str(folder / file))
 
     def run(self) -> dict[str, float]:
-        """Trains, and gives the Dice of each region and their mean on the held-out cases."""
+        """Trains and returns the Dice of each region and their mean on the held-out cases."""
         self.get("train#trainer").run()
         return dice_per_region(self.get("validate#evaluator"))
 
@@ -137,7 +138,7 @@ class Training:
 
 
 def choose(choice: str, pool: list[Item], metrics: dict[str, Any], *, count: int, draw: int) -> list[Item]:
-    """Chooses cases of the pool at random, or by their score; those in which nothing was found come last."""
+    """Chooses cases of the pool at random or by their score; cases in which nothing was found come last."""
     if choice == "random":
         return [pool[index] for index in np.random.default_rng(draw).permutation(len(pool))[:count]]
     metric, sign = CHOICES[choice]
@@ -146,12 +147,12 @@ def choose(choice: str, pool: list[Item], metrics: dict[str, Any], *, count: int
 
 
 def print_row(row: dict[str, Any]) -> None:
-    """Shows one training's Dice."""
+    """Prints the Dice of one training."""
     print("{choice:16} {draw}  TC {TC:.3f}  WT {WT:.3f}  ET {ET:.3f}  mean {mean:.3f}".format(**row), flush=True)
 
 
 def write_csv(place: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes the rows so far."""
+    """Writes the rows as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Benchmark of a data set of full size: finding and checking its cases, and the first training step."""
 
 from __future__ import annotations
 
@@ -21,12 +22,12 @@ from scripts.base.allocator import reuse_freed_memory
 from scripts.data.cohort import Cohort
 from scripts.data.discovery import find_cases
 
-# what is measured, each in a process of its own, in this order: the second time, the folders of before are full
+# measured in this order, each part in a new process; parts that run again find the results of their first run
 PARTS = ("discovery", "checks", "checks again", "first step", "first step again")
 
 
 def main() -> None:
-    """Command line: prints time and peak memory of finding and checking many cases, and of the first training step."""
+    """Command line: prints time and peak memory of finding and checking many cases and of the first training step."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.tools.dataset_benchmark", description="Measures a data set of full size."
     )
@@ -41,7 +42,7 @@ def main() -> None:
         print(json.dumps(measure(*args.measure, config_file=args.config_file, settings=args.settings)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        # in a process of its own, for a process's peak memory counts that of the one that started it
+        # in a new process: the peak memory of a process includes that of the process that started it
         phantoms, options = f"{folder}/phantoms", ["--cases", str(args.phantoms), "--shape", *map(str, args.shape)]
         subprocess.run(
             [sys.executable, "-m", "scripts.data.phantoms", phantoms, *options], check=True, stdout=sys.stderr
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def link_cases(phantoms: str, folder: Path, *, cases: int) -> None:
-    """Makes cases of BraTS 2021's layout and names, whose files are links to those of the phantoms in turn."""
+    """Creates cases with the layout and names of BraTS 2021 whose files are links to the phantoms' files in turn."""
     originals = find_cases(phantoms)
     for index in tqdm(range(cases), desc="links", unit="case"):
         case, original = f"BraTS2021_{index:05d}", originals[index % len(originals)]
@@ -76,11 +77,10 @@ def link_cases(phantoms: str, folder: Path, *, cases: int) -> None:
 
 
 def measure(part: str, folder: str, *, config_file: list[str], settings: dict[str, Any]) -> dict[str, float]:
-    """Does a part once in this process.
+    """Runs a part once in this process.
 
     Returns:
-        Its seconds, by the clock and of CPU, those of the libraries' import left out, and the process's peak memory in
-        GB.
+        Wall-clock and CPU time in seconds, without the import of libraries, and the process's peak memory in GB.
     """
     data, cache = f"{folder}/data", f"{folder}/cache"
     work: dict[str, Callable[[], object]] = {

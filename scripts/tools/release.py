@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Building and checking of the archive for MONAI's Model Zoo."""
 
 from __future__ import annotations
 
@@ -17,21 +18,21 @@ from scripts.base.errors import BundleError, report_bundle_errors
 
 BUNDLE = Path(__file__).resolve().parents[2]
 NAME = "brats_mri_reciprocal_segmentation"
-# what a user of the bundle needs; tests and caches are the developers'
+# what a user of the bundle needs; tests and caches are left out
 CONTENTS = (
     *("LICENSE", "README.md", "metadata.json", "requirements*.txt", "large_files.yml"),
     *("configs/*", "docs/*", "models/model.pt", "models/critic.pt", "scripts/**/*"),
 )
-# folders that Python, and MONAI Label in its app, make; a log tells of patients
+# folders that Python and MONAI Label create; logs may contain patient data
 LEFT_BY_RUNS = {"__pycache__", "bin", "lib", "logs", "model"}
-# of the model zoo: what must be there, and how large a file may be
+# rules of the Model Zoo: necessary files, and the maximum size of a file
 NECESSARY = ("LICENSE", "configs/metadata.json", "configs/inference.yaml", "docs/README.md", "models/model.pt")
 MAX_BYTES = 25 * 1000**2
-MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file, so that the same contents make the same archive
+MOMENT = (1980, 1, 1, 0, 0, 0)  # time stamp of every file, so that equal contents give an equal archive
 
 
 def main() -> None:
-    """Command line: builds and checks the bundle's archive, and writes its SHA-256 beside it."""
+    """Command line: builds and checks the bundle's archive and writes its SHA-256 next to it."""
     report_bundle_errors()
     parser = argparse.ArgumentParser(
         prog="python -m scripts.tools.release", description="Builds the Model Zoo's archive."
@@ -49,18 +50,18 @@ def main() -> None:
 
 
 def collect(bundle: Path) -> dict[str, bytes]:
-    """Reads what belongs into the archive: contents by path in the bundle, links followed."""
+    """Returns the contents of the archive's files by their path in the bundle; links are followed."""
     places = {place for pattern in CONTENTS for place in bundle.glob(pattern) if place.is_file()}
     paths = {place.relative_to(bundle): place for place in places}
     return {path.as_posix(): paths[path].read_bytes() for path in sorted(paths) if not LEFT_BY_RUNS & {*path.parts}}
 
 
 def check(files: Mapping[str, bytes]) -> None:
-    """Checks contents by the Model Zoo's rules.
+    """Checks the contents against the rules of the Model Zoo.
 
     Raises:
-        BundleError: naming the first file that is missing, too large or not the one of large_files.yml, a version that
-            the changelog lacks, or a package whose version in metadata.json is not that of requirements.txt.
+        BundleError: if a file is missing, too large or differs from large_files.yml, the changelog lacks the version,
+            or a package's version in metadata.json differs from requirements.txt.
     """
     if missing := [path for path in NECESSARY if path not in files]:
         raise BundleError(f"{missing[0]}: missing; the Model Zoo needs it")
@@ -73,7 +74,7 @@ def check(files: Mapping[str, bytes]) -> None:
         path, algorithm = entry["path"], entry.get("hash_type", "")
         if path in files and algorithm and hashlib.new(algorithm, files[path]).hexdigest() != entry["hash_val"]:
             raise BundleError(
-                f"large_files.yml: {path} has another {algorithm} than it says; upload it anew, or mend it"
+                f"large_files.yml: {path} has another {algorithm}; upload the file again or correct the entry"
             )
     metadata = json.loads(files["configs/metadata.json"])
     if metadata["version"] not in metadata["changelog"]:
@@ -88,7 +89,7 @@ def check(files: Mapping[str, bytes]) -> None:
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """Packs contents into a ZIP archive below one folder of the bundle's name, byte for byte the same each time."""
+    """Returns a reproducible ZIP archive of the contents, in a folder with the bundle's name."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
         for path, content in files.items():

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Saving of the best weights during a training."""
 
 from __future__ import annotations
 
@@ -14,13 +15,13 @@ from scripts.base.atomic_files import remove_unfinished, to_bytes, write_atomica
 
 
 class BestWeightsHandler:
-    """Keeps the weights of the epoch with the best validation metric, each network's as a plain state dict.
+    """Saves the networks' state dicts when the validation metric is the best so far.
 
-    A file that a run finds at its place is kept as `<name>.previous.pt`; a run that is cut off leaves whole ones.
+    A file of an earlier run is renamed to `<name>.previous.pt` before the first save. Files are written atomically.
 
     Args:
-        folder: where the files go, `ckpt_dir`.
-        networks: what to save, by the name of the file without `.pt`.
+        folder: folder of the files (`ckpt_dir`).
+        networks: networks to save, by file name without `.pt`.
     """
 
     def __init__(self, folder: str, *, networks: Mapping[str, nn.Module]) -> None:
@@ -29,12 +30,12 @@ class BestWeightsHandler:
         self.kept_previous = False
 
     def attach(self, engine: Evaluator) -> None:
-        """Hooks the handler behind the validator's comparison of its key metric."""
-        engine.add_event_handler(Events.STARTED, self._look_around)
+        """Registers the handler on the end of each validation, after MONAI has compared the key metric."""
+        engine.add_event_handler(Events.STARTED, self._prepare_folder)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Evaluator) -> None:
-        """Saves the networks if this validation was the best so far."""
+        """Saves the networks if this validation is the best so far."""
         if engine.state.best_metric_epoch != engine.state.epoch:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -45,21 +46,21 @@ class BestWeightsHandler:
             write_atomically(path, to_bytes(network.state_dict()))
         self.kept_previous = True
 
-    def _look_around(self, engine: Evaluator) -> None:
-        # a resumed run finds its own best weights there, not those of another run
+    def _prepare_folder(self, engine: Evaluator) -> None:
+        # a resumed run with a best metric finds its own weights there, which need not be kept
         self.kept_previous = engine.state.best_metric_epoch != -1
         remove_unfinished(self.folder)
 
 
 class RestartBestHandler:
-    """Handler of the trainer: forgets the best metric until an iteration, that at which the adversaries begin.
+    """Resets the validator's best metric at each epoch until the adversaries have started.
 
-    So the best weights are never those of before, with a critic that has learnt nothing, and until then the weights of
-    the last validation are kept.
+    The best weights then never come from the time before, when the critic had learnt nothing. Until the adversaries
+    start, every validation counts as the best, so that the weights of the last one are kept.
 
     Args:
-        validator: which knows the best metric.
-        until: the iteration.
+        validator: evaluator that holds the best metric.
+        until: iteration at which the adversaries start.
     """
 
     def __init__(self, validator: Evaluator, *, until: int) -> None:
@@ -67,10 +68,10 @@ class RestartBestHandler:
         self.until = until
 
     def attach(self, engine: AdversarialTrainer) -> None:
-        """Hooks the handler before each epoch."""
+        """Registers the handler on the start of each epoch."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: AdversarialTrainer) -> None:
-        """Forgets the best metric if the adversaries have not begun."""
+        """Resets the best metric if the adversaries have not started."""
         if engine.state.iteration <= self.until:
-            self.validator.state.best_metric = -1  # MONAI's own start, below every mean Dice
+            self.validator.state.best_metric = -1  # MONAI's initial value, below every mean Dice

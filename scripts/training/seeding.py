@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seeding of each epoch, so that a resumed run repeats it."""
+"""Seeding of each epoch, which makes runs repeatable and resumable."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 
 
 class EpochSeedHandler:
-    """Makes each epoch's random numbers depend on seed and epoch alone, so that a resumed run draws the same.
+    """Seeds each epoch with a number that depends on seed and epoch only, so that a resumed run draws the same.
 
     Args:
-        dataset: whose random transforms are seeded.
-        seed: of the run.
+        dataset: dataset whose random transforms are seeded.
+        seed: seed of the run.
     """
 
     def __init__(self, dataset: Dataset, *, seed: int) -> None:
@@ -25,12 +25,12 @@ class EpochSeedHandler:
         self.seed = seed
 
     def attach(self, engine: Trainer) -> None:
-        """Hooks the seeding before each epoch's first batch."""
+        """Registers the handler on the start of each epoch."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Seeds PyTorch, which shuffles the cases, and the random transforms; differently in each process."""
-        # a 0 at the end, as of a process that is alone, leaves the seed as it is without
+        """Seeds PyTorch, which shuffles the cases, and the random transforms, differently in each process."""
+        # trailing zeros do not change the seed: process 0 draws what a single process draws
         words = (self.seed, engine.state.epoch, idist.get_rank())
         seed = int(np.random.SeedSequence(words).generate_state(1)[0])
         torch.manual_seed(seed)

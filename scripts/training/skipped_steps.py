@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counting of steps that were skipped because a loss or gradient was not finite."""
+"""Counting of the steps that were skipped because a loss or gradient was not finite."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 
 class SkippedStepHandler:
-    """Counts the steps that `ReciprocalStep` left out because a loss or gradient was not finite, and says each.
+    """Counts and logs the steps that `ReciprocalStep` skipped because a loss or gradient was not finite.
 
-    A single one costs nothing but its batches. After several in a row it stops the run: weights and saved states are
-    those of before.
+    A single skipped step loses only its batches. Several in a row stop the run; the weights and saved states are those
+    from before these steps.
 
     Args:
-        max_skipped: how many in a row stop the run.
+        max_skipped: number of skipped steps in a row that stops the run.
     """
 
     def __init__(self, *, max_skipped: int) -> None:
@@ -34,14 +34,14 @@ class SkippedStepHandler:
         self._cases: list[str] = []
 
     def attach(self, engine: Trainer) -> None:
-        """Hooks the count behind each iteration; attach it before what shows the loss terms."""
+        """Registers the handler on the end of each iteration; attach it before handlers that show the loss terms."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Trainer) -> None:
-        """Counts, in all processes alike.
+        """Counts the step, equally in all processes.
 
         Raises:
-            BundleError: naming the loss terms and the cases of the step, when it is one too many.
+            BundleError: after `max_skipped` skipped steps in a row, naming the loss terms and cases of the last one.
         """
         output: dict[str, Any] = engine.state.output
         self._cases += engine.state.batch.get("case", ["unnamed"])
@@ -64,7 +64,7 @@ class SkippedStepHandler:
         if self.in_a_row >= self.max_skipped:
             raise BundleError(
                 f"{found}: {self.in_a_row} steps in a row were skipped, and training stops; weights and saved states "
-                f"are those of before. Look at these cases, lower --learning_rate or the weight of that term; "
+                f"are those from before. Look at these cases, lower --learning_rate or the weight of that term; "
                 f"with --amp_dtype float16, try bfloat16."
             )
         logger.warning(f"step skipped, {found}; {self.skipped} so far, {self.in_a_row} in a row")

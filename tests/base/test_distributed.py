@@ -192,7 +192,7 @@ def test_each_case_is_in_one_share_and_in_order(cases: int, processes: int, monk
 
 def test_fewer_cases_than_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 4)
-    with pytest.raises(BundleError, match="3 cases to evaluate for 4 processes"):
+    with pytest.raises(BundleError, match="3 cases to evaluate with 4 processes"):
         cases_of_process(3)
 
 

@@ -33,7 +33,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     other = path.read_bytes()
     for content in (other, whole[:middle], flipped, b"", b"a text\n", b"version https://git-lfs"):
         path.write_bytes(content)
-        with pytest.raises(BundleError, match=r"critic\.pt is no checkpoint, or a damaged one"):
+        with pytest.raises(BundleError, match=r"critic\.pt is no checkpoint, or is damaged"):
             load_weights(make_critic(), str(path))
 
 

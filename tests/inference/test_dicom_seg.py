@@ -166,7 +166,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         transform(item)
     spoil(item, 3, PatientID="phantom-1")
     spoil(item, 1, StudyInstanceUID=None)
-    with pytest.raises(BundleError, match=r"scan 2: its tags make no DICOM SEG.*StudyInstanceUID"):
+    with pytest.raises(BundleError, match=r"scan 2: its tags do not allow a DICOM SEG.*StudyInstanceUID"):
         transform(item)
     assert not list(tmp_path.glob("*.dcm"))
     with pytest.raises(BundleError, match="reference_series is T3; allowed are T1, T1ce"):

@@ -48,4 +48,4 @@ def test_the_command_compares_the_ways_of_choosing(tmp_path: Path) -> None:
     command[command.index("--reviewed") + 1] = "3"
     refused = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300)
     assert refused.returncode != 0
-    assert "--reviewed 3: 5 cases to train with are too few" in refused.stderr
+    assert "--reviewed 3: needs twice as many training cases, but there are 5" in refused.stderr

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""A data loader that can start in the middle of an epoch."""
 
 from __future__ import annotations
 
@@ -10,12 +11,13 @@ from monai.data import DataLoader
 
 
 class ResumableDataLoader(DataLoader):
-    """MONAI's `DataLoader`, which can begin in the middle of an epoch: `skip` batches are left out, once.
+    """MONAI's `DataLoader` that can start in the middle of an epoch: the next iteration leaves out `skip` batches.
 
-    They are loaded nevertheless, so that random transforms have drawn what they would have drawn.
+    The skipped batches are loaded, so that random transforms draw the same numbers as in an uninterrupted epoch.
 
     Args:
-        options: those of MONAI's `DataLoader`.
+        args: arguments of MONAI's `DataLoader`.
+        options: keyword arguments of MONAI's `DataLoader`.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -23,6 +25,6 @@ class ResumableDataLoader(DataLoader):
         self.skip = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """Gives the batches of an epoch."""
+        """Returns an iterator over the batches of an epoch."""
         skip, self.skip = self.skip, 0
         return islice(super().__iter__(), skip, None)

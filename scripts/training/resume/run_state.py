@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The state of a run besides its networks, optimisers and schedulers."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ from scripts.training.resume.loader import ResumableDataLoader
 
 
 class RunState:
-    """What a resumed run needs beside networks, optimisers and schedulers, as a state dict that loads `weights_only`.
+    """Epoch, iteration, gradient scalers, best metric and random states, as a state dict that loads `weights_only`.
 
-    Epoch, iteration, gradient scalers, the best metric so far and the random states. It is an item of the dictionary
-    that `StateSaver` and MONAI's `CheckpointLoader` get. `StateSaver` attaches it to the trainer.
+    `StateSaver` and MONAI's `CheckpointLoader` receive it in their dictionaries, next to networks, optimisers and
+    schedulers. `StateSaver` attaches it to the trainer.
 
     Args:
-        evaluator: the validator, which knows the best metric.
-        loader: of the training; where a run is resumed within an epoch, it skips what that epoch has seen.
+        evaluator: validator that holds the best metric.
+        loader: training loader; if a run resumes within an epoch, it skips the batches that the epoch has seen.
     """
 
     def __init__(self, evaluator: Evaluator, *, loader: ResumableDataLoader | None = None) -> None:
@@ -31,11 +32,11 @@ class RunState:
         self.trainer: AdversarialTrainer | None = None
 
     def attach(self, engine: Any) -> None:
-        """Remembers the trainer whose state this is."""
+        """Stores the trainer whose state is saved and loaded."""
         self.trainer = engine
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives the state as numbers, strings and tensors."""
+        """Returns the state as numbers, strings and tensors."""
         trainer, best = self._trainer.state, self.evaluator.state
         return {
             "epoch": trainer.epoch,
@@ -48,20 +49,20 @@ class RunState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Puts a saved state back; the trainer goes on with the next iteration.
+        """Restores a saved state, so that the trainer continues with the next iteration.
 
         Raises:
-            BundleError: when the state is from within an epoch, and of other data or batches.
+            BundleError: if the state is from within an epoch and its epochs have another number of iterations.
         """
         trainer, best = self._trainer.state, self.evaluator.state
         trainer.epoch, trainer.iteration = state["epoch"], state["iteration"]
         if seen := state["iteration"] % state["epoch_length"]:
             if self.loader is None or state["epoch_length"] != trainer.epoch_length:
                 raise BundleError(
-                    f"the state is from within an epoch of {state['epoch_length']} iterations, but now an epoch has "
+                    f"the state is from within an epoch of {state['epoch_length']} iterations, but an epoch now has "
                     f"{trainer.epoch_length}; resume with the same data and batch_size."
                 )
-            trainer.epoch -= 1  # which the engine begins once more
+            trainer.epoch -= 1  # the engine starts this epoch again
             self.loader.skip = seen
         best.best_metric, best.best_metric_epoch = state["best_metric"], state["best_metric_epoch"]
         for name, scaler in self._scalers.items():
@@ -71,7 +72,7 @@ class RunState:
     @property
     def _trainer(self) -> AdversarialTrainer:
         if self.trainer is None:
-            raise RuntimeError("RunState is attached to no trainer: attach its StateSaver before the trainer runs.")
+            raise RuntimeError("RunState has no trainer: attach its StateSaver before the trainer runs.")
         return self.trainer
 
     @property

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The files that hold the state of a run: writing, finding and cleaning up."""
 
 from __future__ import annotations
 
@@ -19,21 +20,21 @@ logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 _STATE = re.compile(r"state_iteration=(\d+)\.pt")
-KEPT = 2  # states of a run, so that there is one before a newest one that is damaged
+KEPT = 2  # number of states kept, so that an older one is left if the newest one is damaged
 
 
 class StateSaver:
-    """Handler of the trainer: saves the whole state of the run, and keeps the last two.
+    """Saves the complete state of the run every few epochs and keeps the last two files.
 
-    A state is written beside and renamed, so that a run that is killed, or a disk that is full, leaves the older ones
-    whole. States from which the run does not go on, as of another one, are moved to `previous/` when it starts.
-    (Ignite's `Checkpoint` forgets the states of before a run was resumed, and none is deleted then.)
+    Files are written atomically, so that a killed run or a full disk leaves the older states intact. When a run starts,
+    states newer than its own start, such as those of another run, are moved to `previous/`. (Ignite's `Checkpoint`
+    forgets the files that it wrote before a run was resumed, so that they are never deleted.)
 
     Args:
-        folder: where `state_iteration=N.pt` goes.
-        saved: what has a state dict, by name.
-        interval: epochs between two states.
-        is_main_process: whether this process is the one of several that saves.
+        folder: folder of the files `state_iteration=N.pt`.
+        saved: objects with a state dict, by name.
+        interval: number of epochs between two states.
+        is_main_process: whether this process, of several, saves the states.
     """
 
     def __init__(self, folder: str, *, saved: Mapping[str, Any], interval: int, is_main_process: bool = True) -> None:
@@ -43,7 +44,7 @@ class StateSaver:
         self.is_main_process = is_main_process
 
     def attach(self, engine: Engine) -> None:
-        """Hooks the handler behind every `interval`th epoch; attach it after what loads or changes the state."""
+        """Registers the handler on every `interval`th epoch's end; attach it after handlers that change the state."""
         for item in self.saved.values():
             if isinstance(item, RunState):
                 item.attach(engine)
@@ -52,10 +53,10 @@ class StateSaver:
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
 
     def __call__(self, engine: Engine) -> None:
-        """Saves the state of now.
+        """Saves the current state.
 
         Raises:
-            BundleError: when it cannot be written.
+            BundleError: if it cannot be written.
         """
         if not self.is_main_process:
             return
@@ -74,39 +75,41 @@ class StateSaver:
 
 
 def find_state(resume: str | None, *, output_dir: str) -> str | None:
-    """Gives the state from which a run goes on, or None where it begins anew.
+    """Returns the path of the state from which a run continues, or None if it starts from the beginning.
 
     Args:
-        resume: None, a state's path, or "auto" for the newest whole one in `output_dir`, if there is any.
-        output_dir: of the run.
+        resume: None, the path of a state, or "auto" for the newest intact state in `output_dir`, if there is one.
+        output_dir: output folder of the run.
 
     Raises:
-        BundleError: when there is no such file, it is damaged, or "auto" finds damaged ones only.
+        BundleError: if there is no such file, it is damaged, or "auto" finds only damaged states.
     """
     if resume is None:
         return None
     if resume != AUTO:
         if not Path(resume).is_file():
             raise BundleError(
-                f"resume is {resume}: no such file; allowed are {AUTO}, and the states of a run, state_iteration=N.pt."
+                f"resume is {resume}: no such file; allowed are {AUTO} and the path of a state, state_iteration=N.pt."
             )
         if not is_intact_archive(Path(resume)):
-            raise BundleError(f"resume is {resume}: damaged, or no state of a run; give another, or {AUTO}.")
+            raise BundleError(f"resume is {resume}: damaged, or not the state of a run; give another one, or {AUTO}.")
         return resume
     states = states_in(Path(output_dir))
     for path in states:
         if is_intact_archive(path):
             print(f"resuming from {path}")
             return str(path)
-        logger.warning(f"{path} is damaged and left out; taking the one before.")
+        logger.warning(f"{path} is damaged; trying the state before it.")
     if states:
-        raise BundleError(f"output_dir {output_dir}: every saved state is damaged; remove them to begin anew.")
-    print(f"no saved state in {output_dir}: training begins anew")
+        raise BundleError(
+            f"output_dir {output_dir}: every saved state is damaged; remove them to start from the beginning."
+        )
+    print(f"no saved state in {output_dir}: training starts from the beginning")
     return None
 
 
 def states_in(folder: Path) -> list[Path]:
-    """Gives the states in a folder, the newest first."""
+    """Returns the states in a folder, the newest first."""
     return sorted((path for path in folder.glob("state_*.pt") if _STATE.fullmatch(path.name)), key=_iteration)[::-1]
 
 

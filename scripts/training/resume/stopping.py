@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Stopping of a training by SIGTERM or Ctrl-C, with its state saved."""
 
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopHandler:
-    """Handler of the trainer: on SIGTERM or Ctrl-C, finishes the iteration, saves the run's state and ends the program.
+    """On SIGTERM or Ctrl-C, finishes the iteration, saves the state of the run and ends the program.
 
-    A Ctrl-C after that ends it at once. What the signals did before is restored when the training ends.
+    A second Ctrl-C ends the program at once. The former signal handlers are restored when the training ends.
 
     Args:
-        saver: saves the state, then and at its own times; it is attached with this handler.
+        saver: saver of the state; this handler attaches it.
     """
 
     def __init__(self, saver: StateSaver) -> None:
@@ -32,7 +33,7 @@ class StopHandler:
         self._former: dict[int, Any] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Hooks the handler and its saver; attach it last, behind all that belongs to an iteration or an epoch."""
+        """Registers the handler and its saver; attach it last, after all handlers of iterations and epochs."""
         self.saver.attach(engine)
         engine.add_event_handler(Events.STARTED, self._listen)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_iteration)
@@ -42,20 +43,20 @@ class StopHandler:
 
     def _listen(self) -> None:
         self.received = None
-        if threading.current_thread() is threading.main_thread():  # elsewhere, as in a server, Python allows none
+        if threading.current_thread() is threading.main_thread():  # Python allows signal handlers in no other
             self._former = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def _receive(self, number: int, frame: Any) -> None:
         if multiprocessing.parent_process() is not None or self.received is not None:
-            return  # a loader's worker goes on until its program ends, and schedulers send SIGTERM more than once
+            return  # workers of data loaders go on until their program ends; schedulers send SIGTERM more than once
         self.received = number
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         name = signal.Signals(number).name
-        print(f"\n{name}: finishing the iteration; Ctrl-C once more to stop at once", file=sys.stderr)
+        print(f"\n{name}: finishing the iteration; press Ctrl-C again to stop at once", file=sys.stderr)
 
     def _after_iteration(self, engine: Engine) -> None:
         state: Any = engine.state
-        # the gradients of a step that is not yet taken are in no state, nor is that an epoch's end is still to come
+        # a state holds neither accumulated gradients nor that the handlers of an epoch's end have yet to run
         if STEP_TAKEN in state.output and state.iteration % state.epoch_length:
             self._stop_if_asked(engine)
 
@@ -65,7 +66,7 @@ class StopHandler:
         self.saver(engine)
         if self.saver.is_main_process:
             saved = f"stopped and saved after iteration {engine.state.iteration}"
-            print(f"{saved}; the same command with --resume auto goes on", file=sys.stderr)
+            print(f"{saved}; the same command with --resume auto continues", file=sys.stderr)
         raise SystemExit(128 + (self.received or signal.SIGTERM))
 
     def _restore(self) -> None:

@@ -135,5 +135,5 @@ def test_a_state_from_within_an_epoch_is_for_the_same_batches_only(tmp_path: Pat
     state = run_state.state_dict() | {"epoch": 3, "iteration": 5, "epoch_length": 2}
     run_state.load_state_dict(state)
     assert (trainer.state.epoch, trainer.state.iteration) == (2, 5)
-    with pytest.raises(BundleError, match="within an epoch of 3 iterations, but now an epoch has 2"):
+    with pytest.raises(BundleError, match="within an epoch of 3 iterations, but an epoch now has 2"):
         run_state.load_state_dict(state | {"epoch_length": 3})

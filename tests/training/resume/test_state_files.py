@@ -83,14 +83,14 @@ def test_a_full_disk_leaves_the_older_states_whole(tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(BundleError, match=r"state_iteration=9.pt: cannot be written \(No space left on device\); make"):
+    with pytest.raises(BundleError, match=r"state_iteration=9.pt: cannot be written \(No space left on device\); free"):
         save(tmp_path, epochs=3, resumed=6)
     assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == contents
 
 
 def test_auto_takes_the_newest_by_its_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert find_state("auto", output_dir=str(tmp_path)) is None
-    assert "training begins anew" in capsys.readouterr().out
+    assert "training starts from the beginning" in capsys.readouterr().out
     save(tmp_path, epochs=4)  # 9 and 12: by name, 9 would be the last
     assert find_state("auto", output_dir=str(tmp_path)) == str(tmp_path / "state_iteration=12.pt")
     assert find_state(None, output_dir=str(tmp_path)) is None
@@ -124,5 +124,5 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before(
 
 
 def test_a_state_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"resume is nowhere.pt: no such file; allowed are auto, and"):
+    with pytest.raises(BundleError, match=r"resume is nowhere.pt: no such file; allowed are auto and"):
         find_state("nowhere.pt", output_dir=str(tmp_path))

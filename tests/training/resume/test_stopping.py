@@ -36,7 +36,7 @@ def test_it_stops_after_the_iteration_and_says_how_to_go_on(tmp_path: Path, caps
     before = signal.getsignal(signal.SIGTERM)
     assert run(tmp_path, at=6) == 6
     printed = capsys.readouterr().err
-    assert "SIGTERM: finishing the iteration; Ctrl-C once more to stop at once" in printed
+    assert "SIGTERM: finishing the iteration; press Ctrl-C again to stop at once" in printed
     assert "--resume auto" in printed
     assert signal.getsignal(signal.SIGTERM) == before
 
