@@ -11,12 +11,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "metrics.brats_metric": ["BratsMetricHandler", "from_output"],
-        "reliability": ["ReliabilityHandler"],
+        "reliability.handler": ["ReliabilityHandler"],
+        "reliability.section": ["reliability_section"],
         "report.handler": ["EvaluationReport"],
         "report.picture": ["CasePictureHandler"],
-        "report.reliability_section": ["reliability_section"],
         "report.training_curves": ["TrainingCurvesHandler"],
         "robustness.evaluation": ["RobustnessEvaluation", "load_networks"],
-        "robustness.page": ["robustness_section"],
+        "robustness.section": ["robustness_section"],
     },
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, REGIONS, TISSUE_VALUES
-from scripts.evaluation.reliability import ZONES, distance_within, entropy
+from scripts.evaluation.reliability.scores import ZONES, distance_within, entropy
 
 Metrics = dict[str, Any]
 

@@ -10,13 +10,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from monailabel.config import settings
 
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, TISSUE_VALUES, TISSUES
-from scripts.web import WEB as SHARED_WEB
+from scripts.web.pages import WEB as SHARED_WEB
 
 WEB = Path(__file__).parent / "web"
 # all that the page may ask for here; nothing of a request becomes part of a path
 ASSETS = {
     **{name: WEB / name for name in ("review.css", "review.js", "server.js", "volumes.js")},
-    **{name: SHARED_WEB / name for name in ("report.css", "niivue.umd.js", "LICENSES.txt")},
+    **{name: SHARED_WEB / name for name in ("base.css", "niivue.umd.js", "LICENSES.txt")},
 }
 HEADERS = {
     # the page talks to its own server alone, whatever a case is called; NiiVue's fonts are data URLs

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.text_files import write_csv
 from scripts.base.weights import load_weights
 from scripts.brats import Item
 from scripts.data.cohort import Cohort
@@ -149,15 +147,6 @@ def choose(choice: str, pool: list[Item], metrics: dict[str, Any], *, count: int
 def print_row(row: dict[str, Any]) -> None:
     """Prints the Dice of one training."""
     print("{choice:16} {draw}  TC {TC:.3f}  WT {WT:.3f}  ET {ET:.3f}  mean {mean:.3f}".format(**row), flush=True)
-
-
-def write_csv(place: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes the rows as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(place, text.getvalue().encode())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report and the review page share: NiiVue, its licences and the base style."""
-
-from pathlib import Path
-
-WEB = Path(__file__).parent
+"""What the report and the review page share: templates and how they are rendered, style, viewer code and NiiVue."""

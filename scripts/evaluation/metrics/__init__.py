@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of one case and region by the challenges' scoring rules."""
+"""Metrics of one case and region by the scoring rules of the challenges, and the metric of a MONAI evaluator."""

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The metrics of all cases of an evaluation, as a MONAI metric and as a handler of an evaluator."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ Cases = torch.Tensor | Sequence[torch.Tensor | None]
 
 
 class BratsMetric(CumulativeIterationMetric):
-    """Metrics per case and region by a challenge's rules, (N, 3, F) in float64: by BraTS's, no case is ever skipped.
+    """Metrics of each case and region by the scoring rules of a challenge; the buffer is (N, 3, M) in float64.
 
-    Each set of scoring rules is a class of `scripts.evaluation.metrics.scoring_rules`:
+    The scoring rules are classes of `scripts.evaluation.metrics.scoring_rules`:
 
     | name        | rules                          | metrics                                                        |
     |-------------|--------------------------------|----------------------------------------------------------------|
@@ -36,16 +37,16 @@ class BratsMetric(CumulativeIterationMetric):
     |             |                                | `false_lesions`                                                |
     | `monai`     | `Monai`: NaN as MONAI gives it | as `brats2021`                                                 |
 
-    Of a case without truth, metrics that need one are NaN. Voxel spacing is that of the truth, or else of the
-    prediction, where one is a `MetaTensor`; where both are plain tensors it is the one given.
+    If a case has no truth, metrics that need one are NaN. The voxel size is taken from the truth, or from the
+    prediction, if one is a `MetaTensor`, and from `spacing` if both are plain tensors.
 
     Args:
         scoring_rules: one of `SCORING_RULES`.
-        metrics: those to compute, or None for all of the scoring rules.
-        spacing: of plain tensors, in mm along each axis.
+        metrics: names of the metrics to compute, or None for all of the scoring rules.
+        spacing: voxel size of plain tensors, in mm along each axis.
 
     Raises:
-        BundleError: if there is no such set of scoring rules, or it has no such metric.
+        BundleError: if the scoring rules or a metric are unknown.
     """
 
     def __init__(
@@ -67,16 +68,16 @@ class BratsMetric(CumulativeIterationMetric):
         probabilities: Cases | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Adds cases and returns their metrics, (B, 3, F).
+        """Adds cases and returns their metrics, (B, 3, M).
 
         Args:
             y_pred: predicted regions, binary: (B, 3, H, W, D), or B tensors of (3, H, W, D).
-            y: true regions, in the same form; None, or None in the list, where there is no truth.
-            probabilities: of the regions, in the same form, for the calibration error; None as for the truth.
-            kwargs: none are used.
+            y: true regions in the same form; None, also as an element of the list, if there is no truth.
+            probabilities: probabilities of the regions in the same form, for the calibration error, or None.
+            kwargs: not used.
 
         Raises:
-            BundleError: as `case_metrics` does, or if the number of cases differs.
+            BundleError: if the numbers of cases differ, or as `case_metrics` raises it.
         """
         metrics = self._compute_tensor(y_pred, y, probabilities)
         self.extend(metrics)
@@ -90,7 +91,7 @@ class BratsMetric(CumulativeIterationMetric):
         for name, cases in (("y", truths), ("probabilities", chances)):
             if len(cases) != len(predictions):
                 found = f"{len(cases)} cases for {len(predictions)} predictions"
-                raise BundleError(f"{name}: found {found}; give one for each, None where there is none.")
+                raise BundleError(f"{name}: found {found}; give one for each, None if there is none.")
         rows = [self._of_case(*case) for case in zip(predictions, truths, chances)]
         # on the CPU, for not every device has float64
         return torch.from_numpy(np.array(rows))
@@ -110,10 +111,10 @@ class BratsMetric(CumulativeIterationMetric):
         return np.transpose([metrics[name] for name in self.metrics])
 
     def aggregate(self) -> torch.Tensor:
-        """Returns each metric's mean, (F,): over the regions of a case, then over cases, as MONAI's, NaN skipped.
+        """Returns the mean of each metric, (M,): over regions, then over cases, without NaN, as MONAI does.
 
         Raises:
-            BundleError: before the first case.
+            BundleError: if there is no case yet.
         """
         buffer = self.get_buffer()
         if buffer is None:
@@ -122,20 +123,20 @@ class BratsMetric(CumulativeIterationMetric):
 
 
 class BratsMetricHandler(IgniteMetricHandler):
-    """Gives an evaluator all metrics in one pass; its own value is the headline's mean.
+    """Handler that computes all metrics of the scoring rules in one pass over an evaluator's output.
 
-    The headline is `dice`, under `brats2023` `lesion_dice`. After an epoch `engine.state.metric_details` has the
-    (N, 3) of each metric under the metric's name, and the headline's also under the name that the handler is attached
-    by; `engine.state.metrics` has their means.
+    The handler's own value is the mean of the headline metric of the scoring rules, such as `dice`. After an epoch
+    `engine.state.metric_details` contains the (N, 3) values of each metric by its name, those of the headline also by
+    the name under which the handler is attached; `engine.state.metrics` contains the means.
 
     Args:
         scoring_rules: one of `SCORING_RULES`.
-        metrics: those to compute, the headline among them, or None for all of the scoring rules.
-        spacing: of plain tensors, in mm along each axis.
-        output_transform: takes predictions and truths, and probabilities if wanted, from `engine.state.output`.
+        metrics: names of the metrics to compute, including the headline, or None for all of the scoring rules.
+        spacing: voxel size of plain tensors, in mm along each axis.
+        output_transform: returns predictions, truths and, optionally, probabilities of `engine.state.output`.
 
     Raises:
-        BundleError: as `BratsMetric` does, or if the headline is left out.
+        BundleError: if the scoring rules or a metric are unknown, or the headline is missing.
     """
 
     def __init__(
@@ -154,22 +155,26 @@ class BratsMetricHandler(IgniteMetricHandler):
         super().__init__(metric_fn=self.metric, output_transform=output_transform or from_output(["pred", "label"]))
 
     def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]
-        """Hooks the metric to an evaluator; raises BundleError for the name of another metric than the headline."""
+        """Registers the handler on an evaluator.
+
+        Raises:
+            BundleError: if the name is that of a metric other than the headline.
+        """
         if name in self.metric.metrics and name != self.headline:
             raise BundleError(f"name of the metric: found {name}, whose value would be {self.headline}; take another.")
         super().attach(engine, name)
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Updates as it is: Ignite's own would take pairs of lists apart, and refuse three of them."""
+        """Updates with the output as it is; Ignite's own method splits pairs of lists and refuses three lists."""
         self.update(self._output_transform(engine.state.output))
 
     @reinit__is_reduced
     def update(self, output: Sequence[Any]) -> None:
-        """Adds cases: (predictions, truths) or (predictions, truths, probabilities), as `BratsMetric` takes them."""
+        """Adds cases: (predictions, truths) or (predictions, truths, probabilities); see `BratsMetric`."""
         self.metric(*output)
 
     def compute(self) -> float:
-        """Gives the headline's mean, and the engine the rest."""
+        """Returns the mean of the headline metric and stores all metrics in the engine's state."""
         assert self._engine is not None
         means = dict(zip(self.metric.metrics, self.metric.aggregate().tolist()))
         details = dict(zip(self.metric.metrics, self.metric.get_buffer().unbind(dim=-1)))
@@ -181,7 +186,7 @@ class BratsMetricHandler(IgniteMetricHandler):
 
 
 def from_output(keys: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Like MONAI's `from_engine`, takes values by keys from an engine's output; None for what an item lacks."""
+    """Returns a function that takes values by key from an engine's output; missing ones are None."""
 
     def take(output: Any) -> tuple[Any, ...]:
         if isinstance(output, dict):

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Expected calibration error of a region's probabilities."""
 
 from __future__ import annotations
 
@@ -16,20 +17,22 @@ BINS = 20
 def calibration_error(
     probabilities: np.ndarray, truth: np.ndarray, near: np.ndarray, *, spacing: Sequence[float]
 ) -> float:
-    """Expected calibration error of one region's probabilities, over the voxels within 10 mm of a mask.
+    """Returns the expected calibration error of one region, over the voxels within 10 mm of a mask.
 
-    Voxels are put into 20 equal bins of probability; the error is the mean over voxels of their bin's gap between mean
-    probability and share of true voxels. Far from the tumour both are 0 in millions of voxels, which would make any
-    network look calibrated; so only the neighbourhood counts. It is drawn by the masks, not by the probabilities:
-    leaving voxels out for being improbable would leave out the rightly improbable ones.
+    ECE = sum over bins b of (n_b / n) |mean probability in b - share of true voxels in b|, with 20 bins of equal width
+    (Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning").
 
-    `monai.metrics.calibration_binning` has the same bins, but sums in float32, too coarse for so many voxels.
+    Far from the tumour, probability and truth are both 0 in millions of voxels, which would make any network look
+    calibrated. So only the neighbourhood counts. It is defined by masks, not by a threshold on the probabilities, which
+    would exclude the voxels whose probability is rightly low.
+
+    `monai.metrics.calibration_binning` uses the same bins but sums in float32, which is too coarse for so many voxels.
 
     Args:
         probabilities: (H, W, D) in [0, 1].
         truth: boolean mask of the same shape.
         near: boolean mask of the same shape, not empty: usually where the region is predicted or true.
-        spacing: of the voxels, in mm along each axis.
+        spacing: voxel size in mm along each axis.
     """
     box = bounding_box(near, [int(NEIGHBOURHOOD // step) + 1 for step in spacing])
     inside = ndimage.distance_transform_edt(~near[box], sampling=spacing) <= NEIGHBOURHOOD + ROUNDING

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The metrics of one case, with checks of the arrays that they are computed from."""
 
 from __future__ import annotations
 
@@ -25,19 +26,19 @@ def case_metrics(
     probabilities: Array | None = None,
     metrics: Sequence[str] | None = None,
 ) -> dict[str, list[float]]:
-    """Metrics of one case: for each name, the values of TC, WT and ET.
+    """Returns the metrics of one case: the values of TC, WT and ET by name of the metric.
 
     Args:
         prediction: binary regions (3, H, W, D).
-        truth: binary regions of the same shape, or None: then metrics that need it are NaN.
-        spacing: of the voxels, in mm along each axis.
+        truth: binary regions of the same shape, or None, which makes metrics that need it NaN.
+        spacing: voxel size in mm along each axis.
         scoring_rules: one of `SCORING_RULES`.
-        probabilities: of the regions, of the same shape.
-        metrics: those to compute, or None for all of the scoring rules.
+        probabilities: probabilities of the regions, of the same shape.
+        metrics: names of the metrics to compute, or None for all of the scoring rules.
 
     Raises:
-        BundleError: if there is no such set of scoring rules or metric, shapes differ or are no regions, masks hold other values
-            than 0 and 1, or probabilities hold NaN or values outside [0, 1].
+        BundleError: if the scoring rules or a metric are unknown, shapes differ or are not (3, H, W, D), masks contain
+            other values than 0 and 1, or probabilities contain NaN or values outside [0, 1].
     """
     names = select_metrics(scoring_rules, metrics)
     predicted = _regions("prediction", prediction)
@@ -52,13 +53,19 @@ def case_metrics(
 
 
 def select_metrics(scoring_rules: str, chosen: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The metrics of a set of scoring rules, or those chosen of them, in the order of tables; BundleError for an unknown."""
+    """Returns the names of metrics in the order of tables: all those of the scoring rules, or the chosen ones.
+
+    Raises:
+        BundleError: if the scoring rules or a chosen metric are unknown.
+    """
     if scoring_rules not in SCORING_RULES:
         raise BundleError(f"scoring_rules: found {scoring_rules!r}; give one of {', '.join(SCORING_RULES)}.")
     known = SCORING_RULES[scoring_rules].metrics
     wanted = known if chosen is None else ensure_tuple(chosen)
     if not wanted or not set(wanted) <= set(known):
-        raise BundleError(f"metrics: found {chosen!r}; give some of {', '.join(known)}, all those of {scoring_rules}.")
+        raise BundleError(
+            f"metrics: found {chosen!r}; give some of {', '.join(known)}, the metrics of {scoring_rules}."
+        )
     return tuple(name for name in known if name in wanted)
 
 
@@ -73,8 +80,8 @@ def _probabilities(probabilities: Any, shape: Sequence[int]) -> np.ndarray:
     tensor = _tensor("probabilities", probabilities, shape).float()
     least, largest = (value.item() for value in tensor.aminmax())
     if math.isnan(least):
-        raise BundleError("probabilities: found NaN; look for it in the image and in the network's weights.")
-    # resampling rounds
+        raise BundleError("probabilities: found NaN; look for NaN in the image and in the network's weights.")
+    # resampling may overshoot a little
     if least < -1e-3 or largest > 1 + 1e-3:
         raise BundleError(f"probabilities: found values from {least:.3g} to {largest:.3g}; apply the sigmoid first.")
     return tensor.numpy()
@@ -83,8 +90,8 @@ def _probabilities(probabilities: Any, shape: Sequence[int]) -> np.ndarray:
 def _tensor(name: str, array: Any, shape: Sequence[int] | None) -> torch.Tensor:
     if not isinstance(array, (torch.Tensor, np.ndarray)) or array.ndim != 4 or len(array) != len(REGIONS):
         found = f"shape {tuple(array.shape)}" if hasattr(array, "shape") else array
-        raise BundleError(f"{name}: found a case of {found}; give {', '.join(REGIONS)} as an array (3, H, W, D).")
+        raise BundleError(f"{name}: found {found}; give {', '.join(REGIONS)} as an array (3, H, W, D).")
     if shape is not None and array.shape != tuple(shape):
-        found = f"shape {tuple(array.shape)} beside a prediction of {tuple(shape)}"
-        raise BundleError(f"{name}: found {found}; bring both to one grid.")
+        found = f"shape {tuple(array.shape)} but the prediction has {tuple(shape)}"
+        raise BundleError(f"{name}: found {found}; resample both to the same grid.")
     return convert_to_tensor(array, device="cpu", track_meta=False).detach()

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The scoring rules of the challenges: which metrics a region has, and what they are where a mask is empty."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ WITHOUT_TRUTH = ("volume_ml", "lesions")
 
 
 class Brats2021:
-    """One region of one case, and its metrics by the rules of BraTS 2021: each metric is a method, computed when asked.
+    """One region of one case and its metrics by the rules of BraTS 2021, those of the paper.
+
+    Each metric is a method of the same name, which computes it. With true and false positives and negatives in voxels:
 
     | region        | dice              | hd95      | sensitivity  | specificity  | surface_dice |
     |---------------|-------------------|-----------|--------------|--------------|--------------|
@@ -33,24 +36,28 @@ class Brats2021:
     | in one only   | 0                 | 373.13 mm | 0            | TN / (TN+FP) | 0            |
     | in neither    | 1                 | 0         | 1            | 1            | 1            |
 
-    So an invented region has sensitivity 0, although it has no true voxel to find. Where no voxel is negative,
-    specificity is 1. `lesions` counts 26-connected components. `calibration_error` is NaN without probabilities, and
-    where neither mask has a voxel to be near of.
+    No case is ever left out: an invented region has sensitivity 0, although it has no true voxel. If no voxel is
+    negative, specificity is 1. `lesions` counts 26-connected components. `calibration_error` is NaN without
+    probabilities, and if the region is in neither mask.
 
     Args:
         prediction: boolean mask (H, W, D).
         truth: boolean mask of the same shape.
-        spacing: of the voxels, in mm along each axis.
-        probabilities: of the prediction, of the same shape.
+        spacing: voxel size in mm along each axis.
+        probabilities: probabilities of the region, of the same shape.
     """
 
     metrics: tuple[str, ...] = (
         *("dice", "hd95", "sensitivity", "specificity", "surface_dice"),
         *("volume_ml", "true_volume_ml", "lesions", "true_lesions", "calibration_error"),
     )
-    headline = "dice"
-    # mm, of a missed or an invented region: the diagonal of a BraTS volume, 373.13
+    headline = "dice"  # the metric that an evaluator is ranked by
+    # mm, for a missed or an invented region: the diagonal of a BraTS volume, 373.13
     worst_hd95 = math.dist((0, 0, 0), (240, 240, 155))
+    description = (
+        "BraTS 2021. A region that only one of prediction and truth has scores Dice 0 and HD95 373.13 mm; "
+        "one that neither has scores Dice 1 and HD95 0. No case is left out."
+    )
 
     def __init__(
         self,
@@ -62,7 +69,7 @@ class Brats2021:
     ) -> None:
         self.whole_prediction, self.whole_truth, self.probabilities = prediction, truth, probabilities
         self.spacing = spacing
-        # what lies outside changes no metric but the count of negatives
+        # voxels outside of the box only add to the negatives
         box = bounding_box(prediction | truth, [DILATIONS] * 3)
         self.prediction, self.truth = prediction[box], truth[box]
         masks = (self.prediction, self.truth, self.prediction & self.truth)
@@ -71,7 +78,7 @@ class Brats2021:
 
     @cached_property
     def distances(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Surface distances in mm from and to the prediction, or None where a mask is empty."""
+        """Surface distances in mm of prediction and truth, or None if one is empty; see `surface_distances`."""
         if not self.predicted or not self.actual:
             return None
         return surface_distances(self.prediction, self.truth, spacing=self.spacing)
@@ -115,15 +122,19 @@ class Brats2021:
 
 
 class Brats2023(Brats2021):
-    """The rules of BraTS 2023: the lesion-wise metrics beside the plain ones, and a worst HD95 of 374 mm."""
+    """The rules of BraTS 2023: also lesion-wise metrics (see `lesions.lesion_wise`), and a worst HD95 of 374 mm."""
 
     metrics = (*Brats2021.metrics, "lesion_dice", "lesion_hd95", "missed_lesions", "false_lesions")
     headline = "lesion_dice"
     worst_hd95 = 374.0
+    description = (
+        "BraTS 2023, lesion by lesion. A missed or an invented lesion scores Dice 0 and HD95 374 mm. "
+        "Metrics of the whole region are given as well."
+    )
 
     @cached_property
     def lesion_wise(self) -> LesionWise:
-        """The region scored lesion by lesion."""
+        """Lesion-wise scores of the region."""
         return lesion_wise(self.prediction, self.truth, spacing=self.spacing, worst_hd95=self.worst_hd95)
 
     def lesion_dice(self) -> float:
@@ -140,11 +151,19 @@ class Brats2023(Brats2021):
 
 
 class Monai(Brats2021):
-    """What MONAI's own functions give, in their float32, for comparison: NaN for most regions that a mask lacks."""
+    """The metrics as MONAI's functions compute them, in float32: NaN for most regions that a mask lacks.
+
+    For comparison only, because missed and invented regions then do not count.
+    """
+
+    description = (
+        "MONAI. A region that prediction or truth lacks has no value and is left out of the means, so that misses and "
+        "inventions do not count. For comparison only."
+    )
 
     @cached_property
     def pair(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Prediction and truth as MONAI wants them, (1, 1, H, W, D)."""
+        """Prediction and truth as MONAI takes them, (1, 1, H, W, D)."""
         prediction, truth = (torch.from_numpy(mask)[None, None] for mask in (self.prediction, self.truth))
         return prediction, truth
 
@@ -153,7 +172,7 @@ class Monai(Brats2021):
 
     def hd95(self) -> float:
         with warnings.catch_warnings():
-            # of empty masks, which the NaN says, and of an argument that MONAI 1.6.1 gives itself
+            # about empty masks, and about an argument that MONAI 1.6.1 itself passes
             warnings.simplefilter("ignore")
             return compute_hausdorff_distance(
                 *self.pair, include_background=True, percentile=95, spacing=list(self.spacing)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation writes for people: tables, summary, plots, and report.html with its viewer."""
+"""The results of an evaluation for people: tables, summary, plots, and report.html with its viewer."""

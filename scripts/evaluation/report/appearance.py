@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Label maps and PNG files for plots of matplotlib."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from scripts.brats import TISSUES
 
 
 def show_labels(axes: Axes, labels: np.ndarray) -> None:
-    """Lays a plane (H, W) of a label map (0, 1, 2, 4) over what the axes show."""
+    """Draws a plane (H, W) of a label map (0, 1, 2, 4) over the content of the axes."""
     ranks = np.select([labels == value for value in TISSUES], [1, 2, 3], 0)
     colours = ListedColormap([tissue.colour for tissue in TISSUES.values()])
     axes.imshow(np.ma.masked_equal(ranks, 0), cmap=colours, vmin=1, vmax=3, alpha=0.55, interpolation="nearest")
 
 
 def to_png(figure: Figure) -> bytes:
-    """Renders a figure."""
+    """Returns the content of a PNG file of the figure."""
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Handler that writes and prints the results of an evaluation."""
 
 from __future__ import annotations
 
@@ -17,31 +18,33 @@ from monai.utils import ensure_tuple
 from scripts.base.atomic_files import write_atomically
 from scripts.base.distributed import gather_from_processes
 from scripts.base.errors import BundleError
+from scripts.base.text_files import write_json
 from scripts.brats import Item
 from scripts.evaluation.report.page import Plot, write_report
 from scripts.evaluation.report.plots import CaseSlice, draw_box_plots, draw_slices, take_slice
 from scripts.evaluation.report.sections import Section
-from scripts.evaluation.report.summary import Summary, summarise, summary_json, summary_markdown
+from scripts.evaluation.report.summary import Summary, summarise, summary_markdown, summary_record
 from scripts.evaluation.report.tables import checked, region_table, write_per_case
 from scripts.evaluation.report.viewer import LEVELS, ViewerCase, choose_cases, pack_case
 from scripts.evaluation.report.volumes import load_volumes
 
 
 class EvaluationReport:
-    """Handler of a MONAI evaluator: prints a table of the regions and writes what is to be read when it completes.
+    """Handler of a MONAI evaluator that prints a table of the regions and writes the report when the run completes.
 
-    It reports the metrics that are listed in `report.tables.METRIC_FORMATS`, with or without `mean_`
-    before it, and names the rows after the `case` of the items. `per_case.csv`, `summary.json` and `summary.md` are
-    always written; `boxplots.png`, `slices.png` and `report.html` on request, from the saved label maps.
+    It reports the metrics of `engine.state.metric_details` that are listed in `report.tables.METRIC_FORMATS`, with or
+    without the prefix `mean_`, and identifies cases by the `case` of the batch's items. It always writes
+    `per_case.csv`, `summary.json` and `summary.md`, and with `html` also `boxplots.png`, `slices.png` and
+    `report.html`, from the saved label maps.
 
     Args:
-        output_dir: folder of the files, and of `<case>_seg.nii.gz`.
-        title: line above the table, and the report's title.
-        scoring_rules: name of the scoring rules.
+        output_dir: folder of the files, which also contains `<case>_seg.nii.gz`.
+        title: line above the table, and title of the report.
+        scoring_rules: name of the scoring rules of the metrics.
         html: whether to write the pictures and `report.html`.
-        viewer_cases: how many cases the pictures and the viewer show, from the worst to the best.
-        checkpoints: where the weights lie, to be named in the report.
-        sections: each makes a further section of the report, or None where there is nothing to say.
+        viewer_cases: number of cases, from the worst to the best, in the pictures and the viewer.
+        checkpoints: paths of the weights, which the report names.
+        sections: functions that return an additional section of the report, or None if they have none.
     """
 
     def __init__(
@@ -69,13 +72,15 @@ class EvaluationReport:
         self._cases: list[str] = []
 
     def attach(self, engine: Evaluator) -> None:
+        """Registers the handler on an evaluator."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._cases.clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Evaluator) -> None:
+        """Writes the files and prints the table."""
         metrics = {name.removeprefix("mean_"): values for name, values in engine.state.metric_details.items()}
-        # process by process, as the metrics gather their values
+        # in the order of processes, in which the metrics gather their values
         cases = gather_from_processes(self._cases)
         if idist.get_rank() != 0:
             return
@@ -100,22 +105,32 @@ class EvaluationReport:
     def _collect(self, engine: Evaluator) -> None:
         batch = engine.state.batch
         if not isinstance(batch, list) or not all("case" in item for item in batch):
-            raise BundleError("EvaluationReport: found items without 'case'; keep it, and decollate in the evaluator.")
+            raise BundleError(
+                "EvaluationReport: found items without 'case'; keep 'case', and set decollate=True in the evaluator."
+            )
         self._cases += [str(item["case"]) for item in batch]
 
 
 def write_tables(
     output_dir: PathLike, cases: Sequence[str], metrics: Mapping[str, Array], *, title: str, scoring_rules: str
 ) -> Summary:
-    """Writes `per_case.csv`, `summary.json` and `summary.md` and returns the summary.
+    """Writes `per_case.csv`, `summary.json` and `summary.md`, and returns the summary.
 
-    Takes ids of N cases and (N, 3) by names of `report.tables.METRIC_FORMATS`; raises as `write_per_case` does.
+    Args:
+        output_dir: folder of the files.
+        cases: ids of N cases.
+        metrics: values (N, 3) of cases and regions by names of `report.tables.METRIC_FORMATS`.
+        title: title of the summary.
+        scoring_rules: name of the scoring rules of the metrics.
+
+    Raises:
+        BundleError: as `write_per_case` raises it.
     """
     folder = Path(output_dir)
     write_per_case(folder / "per_case.csv", cases, metrics)
     summary = summarise(metrics)
-    machine = summary_json(summary, title=title, scoring_rules=scoring_rules, cases=len(cases))
-    write_atomically(folder / "summary.json", machine.encode())
+    record = summary_record(summary, title=title, scoring_rules=scoring_rules, cases=len(cases))
+    write_json(folder / "summary.json", record)
     write_atomically(
         folder / "summary.md", summary_markdown(metrics, summary, title=title, scoring_rules=scoring_rules).encode()
     )
@@ -130,25 +145,25 @@ def write_pages(
     viewer_cases: int = 3,
     **report: Any,
 ) -> Path:
-    """Writes `boxplots.png`, `slices.png` and `report.html` and returns the path of the last.
+    """Writes `boxplots.png`, `slices.png` and `report.html`, and returns the path of `report.html`.
 
-    Cases are read back from their files one at a time, so that memory holds no two of them.
+    Volumes are read from their files one case at a time, so that memory holds only one.
 
     Args:
-        output_dir: where the files go, and where the label maps and confidence maps of the cases are.
-        items: of the N cases, as `report.volumes.load_volumes` takes them.
-        metrics: (N, 3) by names of `report.tables.METRIC_FORMATS`.
-        viewer_cases: how many cases to show.
-        report: further options of `report.page.write_report`.
+        output_dir: folder of the files, which also contains the label maps and confidence maps of the cases.
+        items: the N cases, as `report.volumes.load_volumes` takes them.
+        metrics: values (N, 3) of cases and regions by names of `report.tables.METRIC_FORMATS`.
+        viewer_cases: number of cases to show.
+        report: further arguments of `report.page.write_report`.
 
     Raises:
-        BundleError: if a label map is missing, or as `write_report` does.
+        BundleError: if a label map is missing, or as `write_report` raises it.
     """
     folder = Path(output_dir)
     boxes = draw_box_plots(metrics)
     write_atomically(folder / "boxplots.png", boxes)
     plots = [Plot("Distribution over the cases, as Fig. 3 of the paper.", boxes)]
-    slices, viewer = _look_at(folder, items, metrics, viewer_cases)
+    slices, viewer = _show_cases(folder, items, metrics, viewer_cases)
     if slices:
         picture = draw_slices(slices)
         write_atomically(folder / "slices.png", picture)
@@ -162,7 +177,7 @@ def write_pages(
     return path
 
 
-def _look_at(
+def _show_cases(
     folder: Path, items: Sequence[Item], metrics: Mapping[str, Array], count: int
 ) -> tuple[list[CaseSlice], list[ViewerCase]]:
     slices, viewer = [], []

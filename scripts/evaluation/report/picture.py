@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Handler that draws the first case of an evaluation, used after training."""
 
 from __future__ import annotations
 
@@ -18,21 +19,20 @@ from torch import nn
 
 from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
-from scripts.brats import NOT_FOR_DIAGNOSIS, TISSUES
+from scripts.brats import MODALITIES, NOT_FOR_DIAGNOSIS, TISSUES
 from scripts.evaluation.report.appearance import show_labels, to_png
 
-PANELS = ("T1", "T1ce", "T2", "FLAIR", "truth on FLAIR", "prediction on FLAIR", "critic's confidence")
+PANELS = (*MODALITIES, "truth on FLAIR", "prediction on FLAIR", "critic's confidence")
 
 
 class CasePictureHandler:
     """Draws the first case of an evaluation: modalities, truth, prediction and the critic's confidence.
 
-    The evaluator keeps regions as `pred` and their probabilities as `probabilities`, at one resolution with image and
-    label.
+    The evaluator's output must contain `image`, `label`, `pred` (regions) and `probabilities` in one resolution.
 
     Args:
-        path: of the PNG file.
-        critic: whose confidence in the probabilities is drawn.
+        path: path of the PNG file.
+        critic: the critic whose confidence in the probabilities is drawn.
     """
 
     def __init__(self, path: PathLike, *, critic: nn.Module) -> None:
@@ -40,11 +40,11 @@ class CasePictureHandler:
         self.critic = critic
 
     def attach(self, engine: Evaluator) -> None:
-        """Hooks the drawing behind the first case."""
+        """Registers the handler on an evaluator."""
         engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), self)
 
     def __call__(self, engine: Evaluator) -> None:
-        """Draws the case and prints where."""
+        """Draws the case and prints the path of the file."""
         (item,), (output,) = engine.state.batch, engine.state.output
         self.critic.eval()
         with torch.no_grad():
@@ -56,18 +56,18 @@ class CasePictureHandler:
 def draw_case(
     path: PathLike, image: Array, truth: Array, prediction: Array, confidence: Array | None = None, *, title: str
 ) -> None:
-    """Draws into a PNG file the axial slice with the largest whole tumour, true or, if none is, predicted.
+    """Draws the axial slice with the largest true tumour, or predicted tumour if there is no true one, as a PNG file.
 
     Args:
-        path: of the file; folders are made.
-        image: modalities (4, H, W, D) in [0, 1], axes to the right, anterior and superior, voxels square in the plane.
+        path: path of the file; its folders are created.
+        image: modalities (4, H, W, D) in [0, 1], axes to the right, anterior and superior, square voxels in the plane.
         truth: binary regions (3, H, W, D).
         prediction: binary regions (3, H, W, D).
-        confidence: the critic's (3, H, W, D) in [0, 1]; its mean over the regions is shown where the brain is.
+        confidence: the critic's (3, H, W, D) in [0, 1]; its mean over the regions is shown inside the brain.
         title: line above the panels, such as the case's id.
 
     Raises:
-        BundleError: if shapes do not fit, the image is empty, or the file cannot be written.
+        BundleError: if shapes differ, the image is empty, or the file cannot be written.
     """
     volumes = {"image": image, "truth": truth, "prediction": prediction, "confidence": confidence}
     arrays = {name: convert_to_numpy(volume) for name, volume in volumes.items() if volume is not None}
@@ -114,4 +114,4 @@ def _check_volumes(arrays: Mapping[str, np.ndarray]) -> None:
         if array.ndim != 4 or array.shape != (4 if name == "image" else 3, *arrays["image"].shape[1:]):
             raise BundleError(f"{name}: found shape {array.shape}; give image as (4, H, W, D), others as (3, H, W, D).")
     if not arrays["image"].any():
-        raise BundleError("image: found no voxel but 0; give a scan with a brain in it.")
+        raise BundleError("image: found only zeros; give a scan with a brain in it.")

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The report's plots: box plots of the metrics and slices of cases."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from monai.config import NdarrayOrTensor as Array
 
-from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_COLOURS, REGIONS, TISSUES
+from scripts.brats import MODALITIES, NOT_FOR_DIAGNOSIS, REGION_COLOURS, REGIONS, TISSUES
 from scripts.evaluation.report.appearance import show_labels, to_png
 from scripts.evaluation.report.tables import METRIC_FORMATS, PAPER_METRICS, checked
 from scripts.evaluation.report.volumes import CaseVolumes
@@ -23,11 +24,11 @@ INK = "#24292f"
 class CaseSlice(NamedTuple):
     """The axial plane of a case with the largest tumour, anterior up and the patient's right on the left.
 
-    Args:
-        title: such as `worst` and the case's id.
+    Attributes:
+        title: title of the row, such as `worst` and the case's id.
         place: which slice it is.
-        planes: by name of a column of `draw_slices`, (height, width) uint8; those that the case lacks are left out.
-        aspect: height of a pixel over its width.
+        planes: (height, width) uint8 by column of `draw_slices`; those that the case lacks are missing.
+        aspect: height of a pixel divided by its width.
     """
 
     title: str
@@ -37,13 +38,13 @@ class CaseSlice(NamedTuple):
 
 
 def draw_box_plots(metrics: Mapping[str, Array]) -> bytes:
-    """Draws the paper's Fig. 3 as a PNG: for each of its metrics a box per region, with every case as a dot.
+    """Returns a PNG like the paper's Fig. 3: for each metric a box per region, with every case as a dot.
 
-    Boxes are quartiles and median, whiskers reach the last case within 1.5 of the box's height. HD95 is on a scale
-    that is linear to 1 mm and logarithmic from there. NaN is left out.
+    Boxes show quartiles and median; whiskers extend to the last case within 1.5 times the height of the box. The scale
+    of HD95 is linear up to 1 mm and logarithmic above. NaN is left out.
 
     Args:
-        metrics: (N, 3) of cases and regions; those of `report.tables.PAPER_METRICS` are drawn.
+        metrics: values (N, 3) of cases and regions; those of `report.tables.PAPER_METRICS` are drawn.
 
     Raises:
         BundleError: if there is no such metric or no case, or shapes differ.
@@ -70,9 +71,9 @@ def draw_box_plots(metrics: Mapping[str, Array]) -> bytes:
 
 
 def take_slice(volumes: CaseVolumes, *, title: str) -> CaseSlice:
-    """Takes out of a case what `draw_slices` shows of it."""
+    """Returns the planes of a case that `draw_slices` shows."""
     index = volumes.focus[2]
-    shown = dict(zip(("T1", "T1ce", "T2", "FLAIR"), volumes.image))
+    shown = dict(zip(MODALITIES, volumes.image))
     shown |= {"truth": volumes.truth, "prediction": volumes.prediction}
     if volumes.confidence is not None:
         shown["critic's confidence"] = volumes.confidence.mean(axis=0)
@@ -82,7 +83,7 @@ def take_slice(volumes: CaseVolumes, *, title: str) -> CaseSlice:
 
 
 def draw_slices(cases: Sequence[CaseSlice]) -> bytes:
-    """Draws the paper's Fig. 4 as a PNG, a row a case: T1ce, FLAIR, truth, prediction and the critic's confidence."""
+    """Returns a PNG like the paper's Fig. 4, a row per case: T1ce, FLAIR, truth, prediction and confidence."""
     columns = ["T1ce", "FLAIR", "truth", "prediction", "critic's confidence"]
     columns = [name for name in columns if name in ("T1ce", "FLAIR") or any(name in case.planes for case in cases)]
     size, head, foot = 2.5, 0.45, 0.75

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Statistics of the metrics over the cases, for programs and for people."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from monai.config import NdarrayOrTensor as Array
@@ -13,20 +14,18 @@ from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_NAMES, REGIONS
 from scripts.evaluation.report.tables import METRIC_FORMATS, case_means, checked, left_out_lines
 
 RESAMPLES = 9999
-# n, left_out, and where there are enough cases mean, sd, median, q1, q3, low95, high95; None otherwise
+# n, left_out, and, None if there are too few cases, mean, sd, median, q1, q3, low95, high95
 Statistics = dict[str, float | None]
-# by metric, then by region
+# by metric and region
 Summary = dict[str, dict[str, Statistics]]
 
 
 def summarise(metrics: Mapping[str, Array], *, seed: int = 0) -> Summary:
-    """Describes each metric over the cases, for each region and, where that says anything, a case's mean of them.
-
-    NaN is left out and counted. The interval is the 95 % percentile bootstrap of the mean over cases.
+    """Returns the statistics of each metric over the cases, for each region and, if it is meaningful, for their mean.
 
     Args:
-        metrics: (N, 3) of cases and regions, by names of `report.tables.METRIC_FORMATS`.
-        seed: of the bootstrap.
+        metrics: values (N, 3) of cases and regions by names of `report.tables.METRIC_FORMATS`.
+        seed: seed of the bootstrap.
 
     Raises:
         BundleError: if there is no such metric or no case, or shapes differ.
@@ -39,7 +38,10 @@ def summarise(metrics: Mapping[str, Array], *, seed: int = 0) -> Summary:
 
 
 def describe(values: np.ndarray, *, seed: int = 0) -> Statistics:
-    """Mean, SD (of a sample), median, quartiles and the mean's 95 % bootstrap interval of (N,), NaN left out."""
+    """Returns mean, sample SD, median, quartiles and the 95 % percentile bootstrap interval of the mean of (N,) values.
+
+    NaN is left out and counted.
+    """
     kept = values[~np.isnan(values)]
     known: Statistics = dict.fromkeys(("mean", "sd", "median", "q1", "q3", "low95", "high95"))
     if len(kept):
@@ -47,21 +49,21 @@ def describe(values: np.ndarray, *, seed: int = 0) -> Statistics:
         known |= {"mean": float(kept.mean()), "median": float(median), "q1": float(q1), "q3": float(q3)}
     if len(kept) > 1:
         rng = np.random.default_rng(seed)
-        # percentile, as BCa is undefined where all cases are equal
+        # percentile, because BCa is undefined if all cases are equal
         result = bootstrap((kept,), np.mean, n_resamples=RESAMPLES, batch=1000, method="percentile", rng=rng)
         low, high = (float(bound) for bound in result.confidence_interval)
         known |= {"sd": float(kept.std(ddof=1)), "low95": low, "high95": high}
     return {"n": len(kept), "left_out": len(values) - len(kept), **known}
 
 
-def summary_json(summary: Summary, *, title: str, scoring_rules: str, cases: int) -> str:
-    """The summary for programs; what is unknown is null."""
+def summary_record(summary: Summary, *, title: str, scoring_rules: str, cases: int) -> dict[str, Any]:
+    """Returns the content of `summary.json`; what is unknown is None."""
     content = {"title": title, "scoring_rules": scoring_rules, "cases": cases, "metrics": summary}
-    return json.dumps(content | {"note": NOT_FOR_DIAGNOSIS}, indent=2, allow_nan=False) + "\n"
+    return content | {"note": NOT_FOR_DIAGNOSIS}
 
 
 def summary_markdown(metrics: Mapping[str, Array], summary: Summary, *, title: str, scoring_rules: str) -> str:
-    """The summary for people: a table in the shape of the paper's Tables 1 and 2, then every metric in full."""
+    """Returns the summary for people: a table like the paper's Tables 1 and 2, then all statistics of every metric."""
     arrays = checked(metrics)
     lines = [f"# {title}", "", f"{len(next(iter(arrays.values())))} cases, scoring rules {scoring_rules}."]
     lines += [f"**{NOT_FOR_DIAGNOSIS}**", "", *_table(paper_table(summary)), ""]
@@ -75,7 +77,7 @@ def summary_markdown(metrics: Mapping[str, Array], summary: Summary, *, title: s
 
 
 def paper_table(summary: Summary) -> list[list[str]]:
-    """Rows of the paper's Tables 1 and 2, heading first: means by class, in mm and per cent."""
+    """Returns the rows of a table like the paper's Tables 1 and 2, headings first, in mm and per cent."""
     names = [name for name in ("hd95", "dice", "sensitivity", "specificity") if name in summary]
     headings = {"hd95": "Hausdorff distance (mm)", "dice": "Dice score (%)"}
     rows = [["Class", *(headings.get(name, f"{METRIC_FORMATS[name].heading} (%)") for name in names)]]
@@ -87,7 +89,7 @@ def paper_table(summary: Summary) -> list[list[str]]:
 
 
 def describe_in_words(name: str, statistics: Statistics) -> tuple[str, str, str]:
-    """Mean ± SD, median [quartiles] and 95 % interval of a metric, `n/a` where unknown."""
+    """Returns mean ± SD, median [quartiles] and 95 % interval of a metric as text, `n/a` for what is unknown."""
     words = {
         key: "n/a" if value is None else f"{value:.{METRIC_FORMATS[name].decimals}f}"
         for key, value in statistics.items()

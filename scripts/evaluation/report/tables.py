@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The metrics as tables: on the screen, and as a CSV file of every case and region."""
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,13 +12,20 @@ from monai.config import NdarrayOrTensor as Array
 from monai.config import PathLike
 from monai.utils import convert_to_numpy
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
+from scripts.base.text_files import write_csv
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 
 
 class MetricFormat(NamedTuple):
-    """How a metric is shown: heading, unit, decimals, and whether its mean over the regions says anything."""
+    """How a metric is shown.
+
+    Attributes:
+        heading: name of the metric for people.
+        unit: unit of its values.
+        decimals: digits after the decimal point.
+        averaged: whether its mean over the regions of a case is meaningful.
+    """
 
     heading: str
     unit: str = ""
@@ -28,7 +34,7 @@ class MetricFormat(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Heading with the unit."""
+        """Returns the heading with the unit."""
         return f"{self.heading} ({self.unit})" if self.unit else self.heading
 
 
@@ -49,17 +55,22 @@ METRIC_FORMATS = {
     "true_volume_ml": MetricFormat("Volume, true", "ml", 2, averaged=False),
     "calibration_error": MetricFormat("Calibration error"),
 }
-# what fits a terminal: the metrics of the paper's tables, and those of BraTS 2023
+# what fits a terminal: the metrics of the paper's tables, or those of BraTS 2023
 PAPER_METRICS = ("dice", "hd95", "sensitivity", "specificity")
 LESION_METRICS = ("lesion_dice", "lesion_hd95", "dice", "hd95")
 
 
 def region_table(metrics: Mapping[str, Array]) -> str:
-    """A table for the screen: mean ± SD over cases, of each region and of a case's mean over the regions.
+    """Returns a text table: mean ± SD over cases, for each region and for the mean over the regions of a case.
 
-    Takes (N, 3) of cases and regions by names of `METRIC_FORMATS` and shows those of `LESION_METRICS` where they are among them, or
-    else of `PAPER_METRICS`. NaN is left out of the means, and a line says of how many cases. Raises BundleError if there is no
-    such metric or no case, or shapes differ.
+    NaN is left out of the means, and a line says for how many cases.
+
+    Args:
+        metrics: values (N, 3) of cases and regions by names of `METRIC_FORMATS`. `LESION_METRICS` are shown if they
+            are among them, otherwise `PAPER_METRICS`.
+
+    Raises:
+        BundleError: if there is no such metric or no case, or shapes differ.
     """
     arrays = checked(metrics, names=LESION_METRICS if "lesion_dice" in metrics else PAPER_METRICS)
     columns = [["region", *REGIONS, "mean"]]
@@ -74,7 +85,7 @@ def region_table(metrics: Mapping[str, Array]) -> str:
 
 
 def left_out_lines(metrics: Mapping[str, np.ndarray]) -> list[str]:
-    """A line that says how many cases have no value and do not count, or no line where all have."""
+    """Returns a line that says how many cases have no value and do not count, or no line if all have one."""
     words = []
     for name, values in metrics.items():
         counts = np.isnan(values).sum(axis=0)
@@ -85,23 +96,35 @@ def left_out_lines(metrics: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def write_per_case(path: PathLike, cases: Sequence[str], metrics: Mapping[str, Array]) -> None:
-    """Writes a CSV file of a line per case and region, to six significant digits, whole or not at all.
+    """Writes a CSV file with a row for each case and region; NaN becomes an empty cell.
 
-    Takes the ids of N cases, and (N, 3) by names of `METRIC_FORMATS`; NaN becomes an empty cell. Raises BundleError if the two
-    do not match, or the file cannot be written; its folders are made.
+    Args:
+        path: path of the file; its folders are created.
+        cases: ids of N cases.
+        metrics: values (N, 3) of cases and regions by names of `METRIC_FORMATS`.
+
+    Raises:
+        BundleError: if the numbers of cases differ, there is no metric, or the file cannot be written.
     """
     arrays = checked(metrics)
     count = len(next(iter(arrays.values())))
     if count != len(cases):
         raise BundleError(f"cases: found {len(cases)} ids for metrics of {count} cases; give one id for each.")
-    rows = [[cases[c], REGIONS[r], *(_cell(float(a[c, r])) for a in arrays.values())] for c, r in np.ndindex(count, 3)]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([["case", "region", *arrays], *rows])
-    write_atomically(path, text.getvalue().encode())
+    write_csv(
+        path,
+        [
+            {"case": cases[case], "region": REGIONS[region]} | {name: a[case, region] for name, a in arrays.items()}
+            for case, region in np.ndindex(count, len(REGIONS))
+        ],
+    )
 
 
 def checked(metrics: Mapping[str, Array], *, names: Sequence[str] = tuple(METRIC_FORMATS)) -> dict[str, np.ndarray]:
-    """The known metrics as float64 (N, 3), in the order of `names`; raises BundleError for none, or other shapes."""
+    """Returns the known metrics as float64 (N, 3), in the order of `names`.
+
+    Raises:
+        BundleError: if none of the names is among the metrics, or shapes differ.
+    """
     arrays = {name: convert_to_numpy(metrics[name]).astype(float) for name in names if name in metrics}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or any(len(shape) != 2 or not shape[0] or shape[1] != len(REGIONS) for shape in shapes):
@@ -111,7 +134,7 @@ def checked(metrics: Mapping[str, Array], *, names: Sequence[str] = tuple(METRIC
 
 
 def case_means(values: np.ndarray) -> np.ndarray:
-    """Means (N,) over those regions of (N, 3) that are not NaN; NaN where all are."""
+    """Returns the means (N,) over the regions of (N, 3) without NaN; NaN if all are NaN."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Mean of empty slice")
         return np.nanmean(values, axis=1)
@@ -122,7 +145,3 @@ def _mean_and_sd(values: np.ndarray, *, decimals: int) -> str:
     mean = f"{values.mean():.{decimals}f}" if len(values) else "n/a"
     deviation = f"{values.std(ddof=1):.{decimals}f}" if len(values) > 1 else "n/a"
     return f"{mean} ± {deviation:>6}"
-
-
-def _cell(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6g}"

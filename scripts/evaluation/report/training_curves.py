@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Handler that draws the curves of a training from its TensorBoard logs."""
 
 from __future__ import annotations
 
@@ -23,11 +24,11 @@ COLOURS = {**REGION_COLOURS, "mean": "#24292f"}
 
 
 class TrainingCurvesHandler:
-    """Draws losses and validation Dice of a whole training, from what TensorBoard was given, when the evaluator ends.
+    """Handler of an evaluator that draws losses and validation Dice of a training when it completes.
 
     Args:
-        log_dir: the folder of the event files; a run that was resumed has several.
-        path: of the PNG.
+        log_dir: folder of TensorBoard's event files; a resumed training has several.
+        path: path of the PNG file.
     """
 
     def __init__(self, log_dir: str, *, path: str) -> None:
@@ -35,7 +36,7 @@ class TrainingCurvesHandler:
         self.path = path
 
     def attach(self, engine: Evaluator) -> None:
-        """Hooks the drawing behind the evaluator's run."""
+        """Registers the handler on an evaluator."""
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Evaluator) -> None:
@@ -44,7 +45,7 @@ class TrainingCurvesHandler:
 
 
 def read_curves(log_dir: str) -> dict[str, Curve]:
-    """Reads every scalar of a folder of TensorBoard's event files; of an iteration logged twice, the later value."""
+    """Reads all scalars of a folder of event files. If an iteration was logged twice, the later value counts."""
     events = EventAccumulator(log_dir, size_guidance={"scalars": 0}).Reload()
     curves = {}
     for tag in events.Tags()["scalars"]:
@@ -55,17 +56,17 @@ def read_curves(log_dir: str) -> dict[str, Curve]:
 
 
 def draw_curves(curves: Mapping[str, Curve]) -> bytes:
-    """Draws the loss terms and the validation's Dice per region over the iterations, as a PNG.
+    """Returns a PNG of loss terms and validation Dice per region over iterations.
 
     Args:
-        curves: by the tags of `TrainingScalarsHandler`: `train/<term>` and `validation_dice/<region>`.
+        curves: iterations and values by tag: `train/<term>` and `validation_dice/<region>`.
     """
     figure = Figure(figsize=(9.6, 4.2), dpi=130, facecolor="white")
     losses, dice = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.06, right=0.985, bottom=0.17, top=0.9, wspace=0.16)
     for tag, curve in curves.items():
         kind, _, name = tag.partition("/")
-        if kind == "train" and name != "loss":  # the sum of the terms, each with its weight
+        if kind == "train" and name != "loss":  # the weighted sum of the terms
             losses.plot(*_smooth(curve), label=name.replace("_", " "), linewidth=1.5)
         elif kind == "validation_dice":
             dice.plot(*curve, label=name, color=COLOURS[name], linewidth=2.5 if name == "mean" else 1.5, marker=".")
@@ -77,7 +78,7 @@ def draw_curves(curves: Mapping[str, Curve]) -> bytes:
 
 
 def _smooth(curve: Curve) -> Curve:
-    """Averages neighbours, so that at most `MAX_POINTS` points are left."""
+    """Averages neighbouring points so that at most `MAX_POINTS` remain."""
     parts = min(MAX_POINTS, len(curve[0]))
     steps, values = (np.array([part.mean() for part in np.array_split(column, parts)]) for column in curve)
     return steps, values

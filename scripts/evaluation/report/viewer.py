@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The cases of the report's viewer: which ones, and how their volumes are embedded."""
 
 from __future__ import annotations
 
@@ -15,12 +16,17 @@ from scripts.brats import MODALITIES, REGIONS
 from scripts.evaluation.report.tables import case_means
 from scripts.evaluation.report.volumes import CaseVolumes
 
-# of grey: what 64 lose is not seen on a screen, and they take half the space of 256
+# of grey: on a screen 64 look like 256 and take half the space
 LEVELS = 64
 
 
 class Choice(NamedTuple):
-    """A case worth a look: its place in the evaluation, and why it was chosen."""
+    """A case for the viewer.
+
+    Attributes:
+        position: index of the case in the evaluation.
+        reason: why it was chosen.
+    """
 
     position: int
     reason: str
@@ -31,8 +37,8 @@ class ViewerCase:
     """A case for the report's viewer.
 
     Args:
-        settings: what the page's script needs to know; `volumes` has the ids of its files.
-        files: gzipped NIfTI files of uint8, base64, by id.
+        settings: what the page's script needs; `volumes` contains the ids of the files.
+        files: gzipped NIfTI files of uint8 in base64, by id.
     """
 
     settings: dict[str, Any]
@@ -40,9 +46,13 @@ class ViewerCase:
 
 
 def choose_cases(dice: np.ndarray, count: int) -> list[Choice]:
-    """Chooses cases from the worst to the best by mean Dice (N, 3), evenly spaced in rank; 3 are worst, median, best.
+    """Chooses cases from the worst to the best, evenly spaced in rank of mean Dice: three are worst, median and best.
 
-    Cases without Dice, as they have no truth, are chosen only where no case has one.
+    Cases without Dice, because they have no truth, are chosen only if no case has one.
+
+    Args:
+        dice: (N, 3) of cases and regions.
+        count: number of cases to choose.
     """
     means = case_means(dice)
     ranking = [int(index) for index in np.argsort(means, kind="stable") if not np.isnan(means[index])]
@@ -57,13 +67,13 @@ def choose_cases(dice: np.ndarray, count: int) -> list[Choice]:
 
 
 def pack_case(volumes: CaseVolumes, *, number: int, reason: str, dice: Sequence[float]) -> ViewerCase:
-    """Packs a case for the viewer: each modality, truth and prediction, and the confidence of each region.
+    """Packs the volumes of a case for the viewer: modalities, truth, prediction and the confidence of each region.
 
     Args:
-        volumes: of the case.
-        number: of the case in the viewer, which makes ids unique.
-        reason: for which it was chosen.
-        dice: of TC, WT, ET, shown with it.
+        volumes: volumes of the case.
+        number: index of the case in the viewer, which makes ids unique.
+        reason: why it was chosen.
+        dice: Dice of TC, WT and ET.
     """
     arrays = dict(zip(MODALITIES, volumes.image)) | {"prediction": volumes.prediction}
     if volumes.truth is not None:
@@ -85,7 +95,7 @@ def pack_case(volumes: CaseVolumes, *, number: int, reason: str, dice: Sequence[
 
 
 def to_base64(array: np.ndarray, affine: np.ndarray) -> str:
-    """A volume (H, W, D) of uint8 as a gzipped NIfTI file in base64; the same volume gives the same text."""
+    """Returns a volume (H, W, D) of uint8 as a gzipped NIfTI file in base64; equal volumes give equal text."""
     nifti = nib.Nifti1Image(np.asarray(array, np.uint8), affine)
     nifti.header.set_xyzt_units("mm")
     return base64.b64encode(gzip.compress(nifti.to_bytes(), 6, mtime=0)).decode()

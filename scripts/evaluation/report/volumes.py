@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Volumes of a case as people view them, read from its files."""
 
 from __future__ import annotations
 
@@ -20,17 +21,17 @@ from scripts.data.transforms import BratsLabeld, LoadScansd
 
 @dataclass(frozen=True)
 class CaseVolumes:
-    """A case as people look at it: cut to the brain at the input's resolution, axes to the right, anterior, superior.
+    """Volumes of a case in the input's resolution, cropped to the brain, axes to the right, anterior and superior.
 
-    Args:
-        case: id.
+    Attributes:
+        case: id of the case.
         image: (4, H, W, D) uint8, T1, T1ce, T2, FLAIR; 0 outside the brain, 1 to 255 inside.
         prediction: label map (H, W, D) uint8 of 0, 1, 2, 4.
-        truth: the same of the truth, or None.
-        confidence: the critic's (3, H, W, D) uint8 in per cent, 0 outside the brain, 1 to 100 inside; or None.
-        affine: (4, 4), of these arrays' voxels to mm.
-        start: voxels that were cut off before the first of each axis.
-        size: voxels of each axis before the cut.
+        truth: true label map in the same form, or None.
+        confidence: the critic's (3, H, W, D) uint8 in per cent, 0 outside the brain, 1 to 100 inside, or None.
+        affine: (4, 4), from voxels of these arrays to mm.
+        start: number of voxels cropped at the start of each axis.
+        size: number of voxels of each axis before cropping.
     """
 
     case: str
@@ -44,12 +45,12 @@ class CaseVolumes:
 
     @property
     def spacing(self) -> np.ndarray:
-        """Edges of a voxel in mm."""
+        """Voxel size in mm along each axis."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     @property
     def focus(self) -> tuple[int, int, int]:
-        """The voxel in the middle of the widest axial plane of the tumour: true, or else predicted, or of the brain."""
+        """Centre voxel of the largest axial plane of the true tumour, or the predicted one, or the brain."""
         masks = [mask for mask in (self.truth, self.prediction) if mask is not None and mask.any()]
         mask: np.ndarray = masks[0] > 0 if masks else self.image.max(axis=0) > 0
         index = int(mask.sum(axis=(0, 1)).argmax())
@@ -58,15 +59,15 @@ class CaseVolumes:
 
 
 def load_volumes(item: Item, output_dir: PathLike, *, levels: int = 256) -> CaseVolumes:
-    """Reads a case's scans and truth, and the label map and confidence that inference wrote of it.
+    """Reads the scans and the truth of a case, and the label map and confidence that inference has written.
 
     Args:
-        item: of the evaluation's data set; `label` may be missing.
-        output_dir: folder of `<case>_seg.nii.gz` and, if there is one, `<case>_confidence.nii.gz`.
-        levels: of grey; fewer take less space once compressed.
+        item: item of the evaluation's dataset; `label` may be missing.
+        output_dir: folder of `<case>_seg.nii.gz` and, optionally, `<case>_confidence.nii.gz`.
+        levels: number of grey levels; fewer take less space when compressed.
 
     Raises:
-        BundleError: where the label map is missing, a file cannot be read, or grids differ.
+        BundleError: if the label map is missing, a file cannot be read, or grids differ.
     """
     segmentation = Path(output_dir) / f"{item['case']}_seg.nii.gz"
     if not segmentation.is_file():
@@ -105,7 +106,7 @@ def load_volumes(item: Item, output_dir: PathLike, *, levels: int = 256) -> Case
 
 
 def to_grey(modality: np.ndarray, *, levels: int) -> np.ndarray:
-    """A scan (H, W, D) as uint8: 1 to 255 between the 0.5th and 99.5th percentile of the brain, 0 outside of it."""
+    """Returns a scan (H, W, D) as uint8: 1 to 255 from the 0.5th to the 99.5th percentile of the brain, 0 outside."""
     brain = modality != 0
     if not brain.any():
         return np.zeros(modality.shape, np.uint8)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much Dice is kept under artefacts and adversarial perturbations."""
+"""Robustness: how much Dice is kept under artefacts and adversarial perturbations."""

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Artefacts of MRI in graded severities."""
 
 from __future__ import annotations
 
@@ -23,13 +24,13 @@ Transform = Callable[[torch.Tensor], Any]
 
 @dataclass(frozen=True)
 class Artefact:
-    """A disturbance of known size.
+    """An artefact with a size for each severity.
 
     Attributes:
-        levels: its size at severity 1, 2, ...
-        unit: what the levels are.
-        make: gives the transform of one modality (1, H, W, D) for a level and the case's random numbers.
-        modalities: which of the four it strikes.
+        levels: sizes at severity 1, 2, ...
+        unit: unit of the levels.
+        make: returns the transform of one modality (1, H, W, D) for a level and a random generator.
+        modalities: indices of the modalities that it affects.
     """
 
     levels: tuple[float, ...]
@@ -39,27 +40,27 @@ class Artefact:
 
 
 def disturb(image: torch.Tensor, artefact: str, severity: int, *, case: str, seed: int = 0) -> torch.Tensor:
-    """Puts an artefact on a case, the same for the same arguments whatever else is drawn in between.
+    """Returns a case with an artefact; equal arguments give equal results, whatever else is random.
 
-    A modality is a scan of its own and gets a draw of its own (of where a spike lies, how the head turns ...). The
-    draw depends on seed, case and artefact but not on the severity, which alone makes it grow.
+    Each modality is a scan of its own and gets its own random parameters (position of a spike, rotation of the head,
+    ...). They depend on seed, case and artefact but not on the severity, so that severity only changes the size.
 
     Args:
-        image: (4, H, W, D) in [0, 1], background exactly 0; of a `MetaTensor` the affine says how large a mm is.
+        image: (4, H, W, D) in [0, 1], background exactly 0; a `MetaTensor` also provides the voxel size.
         artefact: one of `ARTEFACTS`.
-        severity: from 1 to the number of its levels; 0 gives the image as it is.
-        case: the case's id.
-        seed: of the draw.
+        severity: 1 to the number of levels, or 0 for the image as it is.
+        case: id of the case.
+        seed: seed of the random parameters.
 
     Returns:
-        A plain tensor of the same shape, clamped to [0, 1], background 0 again.
+        A plain tensor of the same shape, clamped to [0, 1], background 0.
 
     Raises:
-        BundleError: when there is no such artefact or severity, or TorchIO is needed and not installed.
+        BundleError: if the artefact or the severity is unknown, or TorchIO is needed but not installed.
     """
     table = check_artefact(artefact)
     if not 0 <= severity <= len(table.levels):
-        raise BundleError(f"severity of {artefact} is {severity}; allowed are 0 (none) to {len(table.levels)}.")
+        raise BundleError(f"severity of {artefact}: found {severity}; allowed are 0 (none) to {len(table.levels)}.")
     disturbed = torch.as_tensor(image).as_subclass(torch.Tensor).float().clone()
     if severity == 0:
         return disturbed
@@ -72,7 +73,7 @@ def disturb(image: torch.Tensor, artefact: str, severity: int, *, case: str, see
 
 
 def check_artefact(name: str) -> Artefact:
-    """Gives an artefact by its name; raises BundleError when there is none."""
+    """Returns an artefact by its name; raises BundleError if it is unknown."""
     if name not in ARTEFACTS:
         raise BundleError(f"artefacts: found {name!r}; allowed are {', '.join(ARTEFACTS)}.")
     return ARTEFACTS[name]
@@ -117,7 +118,7 @@ def _missing(level: float, draw: Generator) -> Transform:
     return Lambda(torch.zeros_like)
 
 
-# Severity 1 is what passes in a clinic, 3 what a radiologist would have scanned again.
+# severity 1 is accepted in a clinic; at 3 a radiologist would repeat the scan
 ARTEFACTS: dict[str, Artefact] = {
     "noise": Artefact((0.03, 0.06, 0.12), "standard deviation of Rician noise", _rician),
     "motion": Artefact((0.7, 2, 5), "degrees and mm of three movements, at most", _motion),
@@ -140,11 +141,11 @@ def _torchio(name: str, **arguments: object) -> Transform:
 
     def apply(modality: torch.Tensor) -> torch.Tensor:
         spacing = modality.pixdim.numpy() if isinstance(modality, MetaTensor) else np.ones(3)
-        # TorchIO 1.2.1 turns the head about the origin of the world, whatever centre it has computed
+        # TorchIO 1.2.1 rotates about the origin of the world instead of the centre that it computes
         origin = -spacing * (np.array(modality.shape[1:]) - 1) / 2
         affine = nib.affines.from_matvec(np.diag(spacing), origin)
         scan = torchio.ScalarImage(tensor=modality.as_subclass(torch.Tensor).float(), affine=affine)
-        # TorchIO tosses PyTorch's coins even where nothing is left to chance
+        # TorchIO advances PyTorch's random state even if nothing is random
         with torch.random.fork_rng(devices=[]):
             return transform(scan).data
 
@@ -156,7 +157,7 @@ def _import_torchio() -> ModuleType:
         import torchio
     except ImportError as error:
         raise BundleError(
-            "TorchIO is not installed, which motion, ghosting, spikes, blur and low_resolution need: "
-            "`pip install -r requirements-robustness.txt`, or name others by --artefacts."
+            "TorchIO is not installed, but motion, ghosting, spikes, blur and low_resolution need it: "
+            "`pip install -r requirements-robustness.txt`, or choose others with --artefacts."
         ) from error
     return torchio

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Perturbations of an image with a given RMS: random, VAT's, and projected gradient ascent."""
 
 from __future__ import annotations
 
@@ -10,40 +11,41 @@ from monai.losses import DiceLoss
 from scripts.method.losses import bernoulli_divergence
 from scripts.method.vat import adversarial_direction, scale_to_rms
 
-Segmenter = Callable[[torch.Tensor], torch.Tensor]  # gives logits
+Segmenter = Callable[[torch.Tensor], torch.Tensor]  # returns logits
 DICE = DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1)
 
 
 def random_change(
     network: Segmenter, image: torch.Tensor, truth: torch.Tensor, *, rms: float, seed: int
 ) -> torch.Tensor:
-    """A change of the set size in a random direction, which ignores network and truth: what the others must beat."""
+    """Returns a change in a random direction, independent of network and truth: the baseline of the attacks."""
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
     return scale_to_rms(noise.to(image.device), image, rms=rms)
 
 
 def vat_change(network: Segmenter, image: torch.Tensor, truth: torch.Tensor, *, rms: float, seed: int) -> torch.Tensor:
-    """The change that VAT trains against: one step along the gradient of Eq. 4's divergence."""
+    """Returns the change that VAT trains against: one step along the gradient of the divergence of Eq. 4."""
     return adversarial_direction(network, image, truth, epsilon=rms)
 
 
 def pgd_change(
     network: Segmenter, image: torch.Tensor, truth: torch.Tensor, *, rms: float, seed: int, steps: int = 8
 ) -> torch.Tensor:
-    """Projected gradient ascent (Madry et al. 2018) on Dice loss plus Eq. 4's divergence, from no change on.
+    """Returns the change found by projected gradient ascent on the Dice loss plus the divergence of Eq. 4.
 
-    Each step goes along the gradient, then back onto the sphere of the set size. Of all steps the worst is kept.
+    Starting from no change, each step follows the gradient and is projected onto the sphere of the given RMS (Madry et
+    al. 2018, "Towards deep learning models resistant to adversarial attacks"). The step with the highest loss counts.
 
     Args:
-        network: gives logits (B, regions, H, W, D).
+        network: returns logits (B, regions, H, W, D).
         image: (B, modalities, H, W, D), background exactly 0.
         truth: binary regions (B, regions, H, W, D).
-        rms: the change's root mean square over brain voxels and modalities.
-        seed: is not used.
-        steps: how many.
+        rms: root mean square of the change over brain voxels and modalities.
+        seed: not used.
+        steps: number of steps.
 
     Returns:
-        The change, of the image's shape, 0 outside the brain. As VAT's, it may leave [0, 1] by what it adds.
+        The change, in the shape of the image, 0 outside the brain. The changed image may leave [0, 1], as in VAT.
     """
     change, worst, highest = torch.zeros_like(image), torch.zeros_like(image), -torch.inf
     for step in range(steps + 1):
@@ -60,11 +62,11 @@ def pgd_change(
 
 
 def attack_loss(network: Segmenter, image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """What PGD makes large: Dice loss plus Bernoulli divergence of the truth, a scalar."""
+    """Returns the loss that PGD maximises: Dice loss plus Bernoulli divergence from the truth, a scalar."""
     logits = network(image).float()
     return DICE(logits, truth) + bernoulli_divergence(truth, logits)
 
 
 ATTACKS = {"random": random_change, "vat": vat_change, "pgd": pgd_change}
-# random is there for comparison and is not counted
+# the random change is a baseline and not counted
 ADVERSARIES = ("vat", "pgd")

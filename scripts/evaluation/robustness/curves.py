@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Summary of Dice under disturbances: curves over severity, and the relative Dice kept."""
 
 from __future__ import annotations
 
@@ -10,27 +11,27 @@ import numpy as np
 
 from scripts.brats import REGIONS
 
-Condition = tuple[str, float]  # a disturbance's name and its severity
-Table = Mapping[Condition, np.ndarray]  # Dice of each condition, (cases, 3)
+Condition = tuple[str, float]  # name of a disturbance and its severity
+Table = Mapping[Condition, np.ndarray]  # Dice (cases, 3) of each condition
 CLEAN: Condition = ("none", 0.0)
 RESAMPLES = 2000
 
 
 def summarise(tables: Mapping[str, Table], groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Turns Dice under disturbances into curves and into one number of each checkpoint and group.
+    """Summarises Dice under disturbances as curves and as one number for each checkpoint and group of disturbances.
 
-    The number, `kept`, is the mean relative Dice kept: mean Dice over cases of a condition, divided by that of the
-    clean images, averaged over all disturbances of the group, their severities and the regions. Of a region that a
-    checkpoint never finds, relative Dice means nothing: it is None, and left out of the mean.
+    The number, `kept`, is the mean relative Dice kept: the mean Dice over cases under a disturbance divided by that of
+    the clean images, averaged over the disturbances of the group, their severities and the regions. A region that a
+    checkpoint never finds has no relative Dice: it is None and left out of the mean.
 
     Args:
-        tables: of each checkpoint, Dice (cases, 3) of each condition, `CLEAN` among them, cases in one order.
-        groups: the disturbances of which each number is the mean.
+        tables: for each checkpoint the Dice (cases, 3) of each condition including `CLEAN`, cases in the same order.
+        groups: names of the disturbances of each group.
 
     Returns:
-        Of each checkpoint: `clean`, mean Dice of each region; `kept`, of each group its `mean` with the bootstrap's
-        95 % interval over cases, `low` to `high`; `against_first`, the same of the difference in `kept` to the first
-        checkpoint, paired by case; `curves`, of each disturbance `severity`, `dice` and `kept` of each region.
+        For each checkpoint `clean`, the mean Dice of each region; `kept`, for each group the `mean` with its 95 %
+        bootstrap interval over cases, `low` to `high`; `against_first`, the same for the difference in `kept` from the
+        first checkpoint, paired by case; `curves`, for each disturbance `severity`, and `dice` and `kept` by region.
     """
     first = next(iter(tables.values()))
     return {
@@ -45,7 +46,7 @@ def summarise(tables: Mapping[str, Table], groups: Mapping[str, Sequence[str]]) 
 
 
 def curves(table: Table) -> dict[str, Any]:
-    """Gives each disturbance's severities, from 0 on, with mean Dice and relative Dice kept of each region."""
+    """Returns the severities of each disturbance, beginning with 0, with mean and relative Dice of each region."""
     clean = table[CLEAN].mean(axis=0)
     result: dict[str, Any] = {}
     for name in dict.fromkeys(name for name, _ in table if name != CLEAN[0]):
@@ -60,11 +61,15 @@ def curves(table: Table) -> dict[str, Any]:
 
 
 def interval(tables: Sequence[Table], names: Sequence[str]) -> dict[str, float | None] | None:
-    """Gives the relative Dice kept under some disturbances, or its difference of the first table to the second.
+    """Returns the relative Dice kept under disturbances, or, of two tables, the first's minus the second's.
+
+    Args:
+        tables: one table, or two with the same cases.
+        names: names of the disturbances.
 
     Returns:
-        `mean`, and `low` and `high` of the 95 % percentile interval of a bootstrap over cases; None for the latter
-        where there is one case only; None altogether where none of the disturbances was run.
+        `mean`, and `low` and `high` of the 95 % percentile bootstrap interval over cases, which are None for a single
+        case; None instead of all three if none of the disturbances was run.
     """
     stacks = [np.stack([t[CLEAN], *(t[c] for c in t if c[0] in names)]) for t in tables]
     if len(stacks[0]) == 1:
@@ -79,13 +84,13 @@ def interval(tables: Sequence[Table], names: Sequence[str]) -> dict[str, float |
     if len(everyone) > 1:
         draws = np.random.default_rng(0).integers(len(everyone), size=(RESAMPLES, len(everyone)))
         drawn = np.array([statistic(cases) for cases in draws])
-        # a draw of cases in which no region is found has no relative Dice
+        # a resample in which no region is found has no relative Dice
         low, high = np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (math.nan, math.nan)
     return {"mean": _finite(statistic(everyone)), "low": _finite(low), "high": _finite(high)}
 
 
 def _kept(stack: np.ndarray) -> float:
-    """Relative Dice kept of (conditions, cases, regions), the first condition being the clean one."""
+    """Returns the mean relative Dice kept of (conditions, cases, regions); the first condition is the clean one."""
     clean, *disturbed = stack.mean(axis=1)
     ratios = _ratio(np.stack(disturbed), clean)
     return float(ratios[np.isfinite(ratios)].mean()) if np.isfinite(ratios).any() else math.nan

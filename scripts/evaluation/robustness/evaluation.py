@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Evaluates checkpoints on disturbed images."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,35 +18,37 @@ from tqdm import tqdm
 
 from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
+from scripts.base.text_files import write_csv, write_json
 from scripts.base.weights import load_copies
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 from scripts.evaluation.robustness.artefacts import ARTEFACTS, check_artefact, disturb
 from scripts.evaluation.robustness.attacks import ADVERSARIES, ATTACKS
 from scripts.evaluation.robustness.curves import CLEAN, Condition, summarise
-from scripts.evaluation.robustness.page import draw_curves, robustness_table
+from scripts.evaluation.robustness.plots import draw_curves
+from scripts.evaluation.robustness.section import robustness_table
 
 
 class RobustnessEvaluation:
-    """Compares checkpoints on the same disturbed images: graded artefacts, and adversarial changes of rising size.
+    """Compares checkpoints on images with artefacts of graded severity and with adversarial changes of graded size.
 
-    Dice is that of the working resolution, against the truth brought there, with BraTS's rule for empty regions (both
-    empty 1, one empty 0). Artefacts and the random change are the same for every checkpoint; the adversaries know the
-    network (white box), so each checkpoint faces its own.
+    Dice is computed at the working resolution, to which the truth is resampled, with BraTS's rule for empty regions
+    (both empty: 1, one empty: 0). Artefacts and random changes are the same for every checkpoint. Attacks are
+    white-box: each checkpoint is attacked with its own gradient.
 
     Args:
         dataset: items with `case`, `image` (4, H, W, D) in [0, 1] and `label` (3, H, W, D) in {0, 1}.
         networks: the checkpoints by name.
-        inferer: called with image and network, gives logits.
-        artefacts: names of `scripts.evaluation.robustness.artefacts.ARTEFACTS`; None for all.
-        severities: which of their levels, from 1 on; what has one level only, a missing modality, is always run.
-        norms: sizes of the adversarial changes, as their root mean square over brain voxels; none leaves them out.
-        seed: of artefacts and random changes.
+        inferer: called with image and network, returns logits.
+        artefacts: names of artefacts, keys of `scripts.evaluation.robustness.artefacts.ARTEFACTS`; None for all.
+        severities: severities of the artefacts, from 1; missing modalities have only one and are always run.
+        norms: RMS of the adversarial changes over brain voxels; an empty list leaves them out.
+        seed: seed of artefacts and random changes.
         output_dir: folder of robustness.csv, robustness.json and robustness.png.
-        device: where the networks run.
-        autocast: gives the context of mixed precision that they run in.
+        device: device of the networks.
+        autocast: returns the context of mixed precision in which they run.
 
     Raises:
-        BundleError: when an artefact, a severity or a norm is not one.
+        BundleError: if an artefact, a severity or a norm is unknown or out of range.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class RobustnessEvaluation:
         self.autocast = autocast
 
     def run(self) -> None:
-        """Runs every case, disturbance and checkpoint, one case in memory at a time, and writes and prints."""
+        """Evaluates all cases, disturbances and checkpoints, and writes the files; one case is in memory at a time."""
         conditions = [CLEAN, *self.artefacts, *self.attacks]
         dice = {name: {c: np.zeros((len(self.dataset), len(REGIONS))) for c in conditions} for name in self.networks}
         cases = []
@@ -93,7 +93,7 @@ class RobustnessEvaluation:
         self._write(cases, dice)
 
     def _disturb(self, item: Mapping[str, Any], condition: Condition) -> Callable[[nn.Module], torch.Tensor]:
-        """Gives what makes the disturbed image (1, 4, H, W, D) that a network is shown."""
+        """Returns a function that returns the disturbed image (1, 4, H, W, D) for a network."""
         kind, severity = condition
         image = _plain(item["image"])
         if kind not in ATTACKS:
@@ -105,7 +105,7 @@ class RobustnessEvaluation:
         seed = zlib.crc32(f"{self.seed} {item['case']}".encode())
 
         def attack(network: nn.Module) -> torch.Tensor:
-            # through the inferer, so that the gradient is that of the whole prediction
+            # through the inferer, so that the gradient is that of the evaluated prediction
             with self.autocast():
                 change = ATTACKS[kind](lambda x: self.inferer(x, network), clean, truth, rms=severity, seed=seed)
             return clean + change
@@ -119,14 +119,19 @@ class RobustnessEvaluation:
         return compute_dice(prediction, _plain(truth)[None], ignore_empty=False)[0].numpy()
 
     def _write(self, cases: Sequence[str], dice: Mapping[str, Mapping[Condition, np.ndarray]]) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["checkpoint", "artefact", "severity", "case", "region", "dice"])
-        for name, table in dice.items():
-            for (kind, severity), values in table.items():
-                for case, region in np.ndindex(values.shape):
-                    row = [name, kind, f"{severity:g}", cases[case], REGIONS[region], f"{values[case, region]:.6g}"]
-                    writer.writerow(row)
+        rows = [
+            {
+                "checkpoint": name,
+                "artefact": kind,
+                "severity": severity,
+                "case": cases[case],
+                "region": REGIONS[region],
+                "dice": values[case, region],
+            }
+            for name, table in dice.items()
+            for (kind, severity), values in table.items()
+            for case, region in np.ndindex(values.shape)
+        ]
         summary = {
             "note": NOT_FOR_DIAGNOSIS,
             "cases": len(cases),
@@ -135,8 +140,8 @@ class RobustnessEvaluation:
             "sizes": {name: {"levels": a.levels, "unit": a.unit} for name, a in ARTEFACTS.items()},
             "checkpoints": summarise(dice, {"artefacts": list(ARTEFACTS), "adversarial": list(ADVERSARIES)}),
         }
-        write_atomically(self.folder / "robustness.csv", text.getvalue().encode())
-        write_atomically(self.folder / "robustness.json", json.dumps(summary, indent=1).encode())
+        write_csv(self.folder / "robustness.csv", rows)
+        write_json(self.folder / "robustness.json", summary)
         write_atomically(self.folder / "robustness.png", draw_curves(summary))
         print(f"{robustness_table(summary)}\n{self.folder / 'robustness.json'}")
 
@@ -144,15 +149,15 @@ class RobustnessEvaluation:
 def load_networks(
     network: nn.Module, checkpoints: Mapping[str, str] | Sequence[str] | str | None, *, default: str
 ) -> dict[str, nn.Module]:
-    """Gives a frozen network for each checkpoint, by name.
+    """Returns a frozen copy of a network for each checkpoint, by name.
 
     Args:
-        network: whose copies they become.
-        checkpoints: paths by names, or paths alone, which then are the names; None for the default.
-        default: a path.
+        network: the network to copy.
+        checkpoints: paths by name, or paths, which are then also the names, or None for the default.
+        default: path of the default checkpoint.
 
     Raises:
-        BundleError: when there is no checkpoint, or a path is none of this network.
+        BundleError: if there is no checkpoint, or a file does not fit the network.
     """
     paths = {"model": default} if checkpoints is None else checkpoints
     if isinstance(paths, str):
@@ -165,7 +170,7 @@ def load_networks(
 
 
 def artefact_conditions(artefacts: Sequence[str], severities: Sequence[int]) -> list[Condition]:
-    """Gives every artefact at every severity that was asked for; what has one level only, at that."""
+    """Returns the artefacts at the given severities; an artefact with a single level has only that."""
     conditions: list[Condition] = []
     for name in artefacts:
         count = len(check_artefact(name).levels)
@@ -177,7 +182,7 @@ def artefact_conditions(artefacts: Sequence[str], severities: Sequence[int]) -> 
 
 
 def attack_conditions(norms: Sequence[float]) -> list[Condition]:
-    """Gives every attack at every norm."""
+    """Returns all attacks at the given norms."""
     for norm in norms:
         if not 0 < norm <= 1:
             raise BundleError(f"norms: found {norm}; allowed are sizes above 0 and up to 1, of images in [0, 1].")

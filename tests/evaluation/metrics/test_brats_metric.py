@@ -172,7 +172,7 @@ def test_what_would_mislead_is_refused() -> None:
         ([EMPTY], [EMPTY], [EMPTY, EMPTY], "probabilities: found 2 cases for 1 predictions"),
         ([EMPTY], [EMPTY], [EMPTY + math.nan], "probabilities: found NaN"),
         ([EMPTY], [EMPTY[..., 1:]], None, "truth: found shape"),
-        (EMPTY, EMPTY, None, r"prediction: found a case of shape \(4, 4, 4\)"),
+        (EMPTY, EMPTY, None, r"prediction: found shape \(4, 4, 4\)"),
     ],
 )
 def test_what_is_no_batch_of_cases_is_refused(y_pred: Any, y: Any, probabilities: Any, message: str) -> None:

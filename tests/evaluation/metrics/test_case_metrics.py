@@ -115,15 +115,15 @@ def test_probabilities_belong_to_their_region() -> None:
 @pytest.mark.parametrize(
     ("prediction", "truth", "probabilities", "message"),
     [
-        (EMPTY, EMPTY[..., 1:], None, r"truth: found shape \(3, 4, 4, 3\) beside a prediction of \(3, 4, 4, 4\)"),
-        (EMPTY, EMPTY[:1], None, r"truth: found a case of shape \(1, 4, 4, 4\)"),
-        (EMPTY[0], EMPTY, None, r"prediction: found a case of shape \(4, 4, 4\); give TC, WT, ET"),
+        (EMPTY, EMPTY[..., 1:], None, r"truth: found shape \(3, 4, 4, 3\) but the prediction has \(3, 4, 4, 4\)"),
+        (EMPTY, EMPTY[:1], None, r"truth: found shape \(1, 4, 4, 4\)"),
+        (EMPTY[0], EMPTY, None, r"prediction: found shape \(4, 4, 4\); give TC, WT, ET"),
         (EMPTY + 0.5, EMPTY, None, "prediction: found values other than 0 and 1; threshold"),
         (EMPTY, EMPTY + math.nan, None, "truth: found values other than 0 and 1"),
         (EMPTY, EMPTY + 2, None, "truth: found values other than 0 and 1"),
-        (None, EMPTY, None, "prediction: found a case of None"),
-        (EMPTY, "none", None, "truth: found a case of none"),
-        (EMPTY, EMPTY, CHANCES[..., 1:], r"probabilities: found shape \(3, 4, 4, 3\) beside"),
+        (None, EMPTY, None, "prediction: found None"),
+        (EMPTY, "none", None, "truth: found none"),
+        (EMPTY, EMPTY, CHANCES[..., 1:], r"probabilities: found shape \(3, 4, 4, 3\) but"),
         (EMPTY, EMPTY, np.where(np.indices(EMPTY.shape)[0] == 1, math.nan, 0.5), "probabilities: found NaN; look"),
         (EMPTY, None, CHANCES * math.nan, "probabilities: found NaN; look"),
         (EMPTY, EMPTY, CHANCES * 10, "probabilities: found values from 5 to 5; apply the sigmoid"),
@@ -140,7 +140,7 @@ def test_what_is_no_case_is_refused(prediction: Any, truth: Any, probabilities: 
     [
         ("brats2022", None, "scoring_rules: found 'brats2022'; give one of brats2021, brats2023, monai"),
         ("brats2021", ["dice", "Dice"], r"metrics: found \['dice', 'Dice'\]; give some of dice, hd95"),
-        ("brats2021", "lesion_dice", "metrics: found 'lesion_dice'.*all those of brats2021"),
+        ("brats2021", "lesion_dice", "metrics: found 'lesion_dice'.*the metrics of brats2021"),
         ("brats2021", [], r"metrics: found \[\]; give some"),
     ],
 )

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from markupsafe import Markup
 from matplotlib.image import imread
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 
 from scripts.base.errors import BundleError
 from scripts.evaluation.report.handler import EvaluationReport
-from scripts.evaluation.report.page import Section
+from scripts.evaluation.report.sections import Section
 from scripts.evaluation.report.tables import region_table
 from tests.outputs import KnownMetrics, make_outputs
 
@@ -82,7 +83,7 @@ def test_pages_are_made_from_the_files_of_the_worst_median_and_best_case(
     items = make_outputs(tmp_path)
     output_dir = tmp_path / "out"
 
-    sections = [lambda: Section("Extra", "<p>more to say</p>"), lambda: None]
+    sections = [lambda: Section("Extra", Markup("<p>more to say</p>")), lambda: None]
     evaluate(items, EvaluationReport(output_dir, "t", html=True, checkpoints="models/model.pt", sections=sections))
     page = (output_dir / "report.html").read_text()
     assert capsys.readouterr().out.endswith(f"{output_dir / 'report.html'}\n")

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 
 from scripts.base.errors import BundleError
 from scripts.evaluation.report.handler import write_pages
-from scripts.evaluation.report.page import Plot, Section, write_report
+from scripts.evaluation.report.page import Plot, write_report
+from scripts.evaluation.report.sections import Section
 from tests.outputs import make_outputs
 
 NAN = float("nan")
@@ -59,7 +61,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
 def test_names_cannot_become_markup_but_sections_are(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     name = "<script>alert('case')</script>"
-    sections = [Section("Robustness & more", "<table id='curve'></table>")]
+    sections = [Section("Robustness & more", Markup("<table id='curve'></table>"))]
     write_report(path, [name], {"dice": DICE[:1]}, title=name, facts={name: name}, sections=sections)
     page = path.read_text()
     assert name not in page

@@ -103,7 +103,7 @@ def test_what_does_not_exist_is_named() -> None:
     with pytest.raises(BundleError, match="'fog'; allowed are noise, motion"):
         disturb(make_image(), "fog", 1, case="a")
     for severity in (-1, 4):
-        with pytest.raises(BundleError, match=rf"severity of noise is {severity}; allowed are 0 \(none\) to 3"):
+        with pytest.raises(BundleError, match=rf"severity of noise: found {severity}; allowed are 0 \(none\) to 3"):
             disturb(make_image(), "noise", severity, case="a")
 
 

@@ -26,7 +26,7 @@ from scripts.data.phantoms import make_cohort
 from scripts.evaluation.robustness.artefacts import disturb
 from scripts.evaluation.robustness.attacks import ATTACKS
 from scripts.evaluation.robustness.evaluation import RobustnessEvaluation, load_networks
-from scripts.evaluation.robustness.page import robustness_section
+from scripts.evaluation.robustness.section import robustness_section
 from scripts.inference.inferer import BrainInferer
 from tests.builders import make_cases, make_segmenter, make_voxelwise_segmenter
 
@@ -121,7 +121,7 @@ def test_the_summary_is_strict_json_of_the_same_numbers(folder: Path) -> None:
 def test_the_page_shows_table_and_picture(folder: Path, tmp_path: Path) -> None:
     section = robustness_section(folder)
     assert section is not None
-    for words in ("Not for diagnosis", "data:image/png;base64,", "&lt;twin&gt;", "VAT&#x27;s change", "T1 missing"):
+    for words in ("Not for diagnosis", "data:image/png;base64,", "&lt;twin&gt;", "VAT&#39;s change", "T1 missing"):
         assert words in section.html
     assert "<twin>" not in section.html
     assert imread(folder / "robustness.png").shape[1] > 1000

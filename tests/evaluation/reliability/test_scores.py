@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
 import math
-from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ignite.engine import Engine
-from monai.data import MetaTensor
-from monai.engines import Evaluator
 
-from scripts.brats import REGIONS
-from scripts.evaluation.reliability import ReliabilityHandler, distance_within, score_case, summarise
-from scripts.evaluation.report.reliability_section import reliability_section
+from scripts.evaluation.reliability.scores import distance_within, score_case
 
 SHAPE = (14, 12, 10)
 SPACING = (1.0, 2.0, 3.0)
@@ -151,101 +141,3 @@ def test_absent_and_missed_regions() -> None:
     assert math.isnan(missed["boundary_auroc_critic"])
     assert math.isnan(missed["mean_confidence"])
     assert missed["neighbourhood_auroc_critic"] > 0.5
-
-
-def make_rows(
-    critic: float, entropy: float, *, confidence: tuple[float, ...] = (0.9, 0.2, 0.4)
-) -> list[dict[str, Any]]:
-    scores = {
-        f"{score}_{name}": value
-        for score in ("auroc", "average_precision")
-        for name, value in (("critic", critic), ("entropy", entropy))
-    }
-    scores |= {"wrong_share": 0.1, "voxels": 10}
-    zones = {f"{zone}_{name}": value for zone in ("boundary", "neighbourhood") for name, value in scores.items()}
-    return [
-        {"case": str(i), "region": region, "dice": dice, "mean_confidence": c, "mean_entropy": -dice, **zones}
-        for i, (dice, c) in enumerate(zip((0.9, 0.1, 0.5), confidence))
-        for region in REGIONS
-    ]
-
-
-@pytest.mark.parametrize(
-    ("critic", "entropy", "words"),
-    [(0.7, 0.8, "worse than"), (0.8, 0.7, "better than"), (0.7, 0.7, "as well as")],
-)
-def test_the_verdict_says_who_wins(critic: float, entropy: float, words: str) -> None:
-    verdict = summarise(make_rows(critic, entropy))["verdict"]
-    assert f"the critic finds wrong voxels {words} the entropy: AUROC {critic:.3f} against {entropy:.3f}" in verdict[0]
-    assert "N = 9" in verdict[0]
-
-
-def test_correlations_are_of_ranks_and_have_the_right_sign() -> None:
-    found = summarise(make_rows(0.7, 0.8, confidence=(0.4, 0.2, 0.9)))["correlation"]["WT"]
-    # of the ranks 3, 1, 2 and 2, 1, 3: 1 - 6 * 2 / (3 * 8)
-    assert found["critic"] == pytest.approx(0.5)
-    assert found["entropy"] == pytest.approx(1)
-    assert found["n"] == 3
-    few = summarise(make_rows(0.7, 0.8)[:6])["correlation"]["WT"]
-    assert few == {"n": 2, "critic": None, "entropy": None}
-
-
-def test_means_leave_out_and_count_what_cannot_be_scored() -> None:
-    rows = make_rows(0.6, 0.8)
-    for row in rows[::3]:
-        row["boundary_auroc_critic"] = math.nan
-    rows[1]["boundary_auroc_critic"] = 0.9
-    zones = summarise(rows)["zones"]["boundary"]
-    assert zones["TC"] == {"n": 0} | {name: None for name in zones["TC"] if name != "n"}
-    assert zones["WT"]["auroc_critic"] == pytest.approx(0.7)
-    assert zones["all"]["n"] == 6
-
-
-def run_handler(folder: Path, *, without: str | None = None) -> None:
-    """Evaluates three cases, one after the other, with 2 mm voxels."""
-
-    def step(engine: Engine, batch: list[dict[str, Any]]) -> list[dict[str, torch.Tensor]]:
-        case = make_case(batch[0]["seed"])
-        names = {"prediction": "regions"}
-        affine = torch.diag(torch.tensor([2.0, 2, 2, 1]))
-        output = {names.get(n, n): MetaTensor(torch.as_tensor(v).float(), affine=affine) for n, v in case.items()}
-        output["label"] = output.pop("truth")
-        return [{name: volume for name, volume in output.items() if name != without}]
-
-    engine = Engine(step)
-    ReliabilityHandler(folder).attach(cast(Evaluator, engine))
-    engine.run([[{"case": f"case_{seed}", "seed": seed}] for seed in range(3)])
-
-
-def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_handler(tmp_path)
-    with open(tmp_path / "reliability.csv") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["case"], row["region"]) for row in rows] == [(f"case_{i}", r) for i in range(3) for r in REGIONS]
-    # the spacing is that of the truth
-    expected = score_case(**make_case(2), spacing=(2.0, 2, 2))[1]
-    assert int(rows[7]["boundary_voxels"]) == expected["boundary_voxels"]
-    assert float(rows[7]["neighbourhood_auroc_entropy"]) == pytest.approx(
-        expected["neighbourhood_auroc_entropy"], rel=1e-5
-    )
-    summary = json.loads((tmp_path / "reliability.json").read_text(), parse_constant=pytest.fail)
-    assert summary["cases"] == 3
-    printed = capsys.readouterr().out
-    assert all(line in printed for line in summary["verdict"])
-    assert "Not for diagnosis." in printed
-    section = reliability_section(tmp_path)
-    assert section is not None
-    assert "Not for diagnosis." in section.html
-    assert section.html.count("<tr>") == 3 + 8 + 3
-    assert "the critic finds wrong voxels" in section.html
-
-
-@pytest.mark.parametrize("without", ["confidence", "label"])
-def test_without_confidence_or_truth_it_says_that_it_is_left_out(
-    without: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "reliability.json").write_text("{}")  # of a former run
-    run_handler(tmp_path, without=without)
-    assert "left out" in capsys.readouterr().out
-    assert list(tmp_path.iterdir()) == []
-    assert reliability_section(tmp_path) is None

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well the critic's uncertainty and the segmenter's entropy find the wrong voxels of one case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from scipy.special import entr
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from scripts.brats import REGIONS
+from scripts.evaluation.metrics.surfaces import bounding_box, surface
+
+ZONES = {"boundary": 3.0, "neighbourhood": 10.0}  # mm
+UNCERTAINTIES = ("critic", "entropy")
+Row = dict[str, Any]
+
+
+def score_case(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    confidence: np.ndarray,
+    *,
+    spacing: Sequence[float],
+) -> list[Row]:
+    """Scores two measures of uncertainty by how well they find the wrong voxels of a case.
+
+    The measures are `critic`, one minus the critic's confidence, and `entropy`, that of the segmenter's probabilities.
+    They are compared in two zones: `boundary`, within 3 mm of the prediction's surface, and `neighbourhood`, within
+    10 mm of the predicted or true region.
+
+    Args:
+        prediction: binary regions (3, H, W, D).
+        truth: binary regions (3, H, W, D).
+        probabilities: (3, H, W, D), from which the prediction was made.
+        confidence: the critic's, (3, H, W, D).
+        spacing: voxel size in mm along each axis.
+
+    Returns:
+        A row for each region: `region`; `dice`; `mean_confidence` and `mean_entropy` within 10 mm of the prediction
+        (not of the truth, which is unknown in use); and for each zone `<zone>_voxels`, `<zone>_wrong_share` (the
+        average precision of chance), `<zone>_auroc_<measure>` and `<zone>_average_precision_<measure>`. A score is
+        NaN if the zone has no wrong or no right voxel; a mean is NaN if nothing was predicted.
+    """
+    return [
+        {"region": region} | _score_region(p > 0.5, t > 0.5, q, c, spacing)
+        for region, p, t, q, c in zip(REGIONS, prediction, truth, probabilities, confidence)
+    ]
+
+
+def _score_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, spacing: Sequence[float]) -> Row:
+    row: Row = {"dice": float(2 * (p & t).sum() / (p.sum() + t.sum())) if (p | t).any() else 1.0}
+    reach = max(ZONES.values())
+    box = bounding_box(p | t, [math.ceil(reach / size) for size in spacing])
+    p, t, wrong = p[box], t[box], p[box] != t[box]
+    uncertainty = {"critic": 1 - c[box], "entropy": entropy(q[box])}
+    to_surface = distance_within(surface(p), spacing, reach=reach)
+    around = p | (to_surface <= reach)
+    zones = {
+        "boundary": to_surface <= ZONES["boundary"],
+        "neighbourhood": around | (distance_within(t, spacing, reach=reach) <= reach),
+    }
+    row |= {"mean_confidence": _mean(1 - uncertainty["critic"][around])}
+    row |= {"mean_entropy": _mean(uncertainty["entropy"][around])}
+    for zone, inside in zones.items():
+        answer = wrong[inside]
+        row |= {f"{zone}_voxels": int(answer.size), f"{zone}_wrong_share": _mean(answer)}
+        for name in UNCERTAINTIES:
+            scores = _scores(answer, uncertainty[name][inside])
+            row |= {f"{zone}_{score}_{name}": value for score, value in scores.items()}
+    return row
+
+
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Returns the entropy in nats of each voxel's probability, -p log(p) - (1 - p) log(1 - p), in float32.
+
+    Probabilities outside [0, 1], to which resampling can overshoot, are clipped.
+    """
+    clipped = probabilities.clip(0, 1)
+    return (entr(clipped) + entr(1 - clipped)).astype(np.float32)
+
+
+def distance_within(mask: np.ndarray, spacing: Sequence[float], *, reach: float) -> np.ndarray:
+    """Returns each voxel's distance in mm to the nearest voxel of a mask (H, W, D), infinity beyond `reach` mm."""
+    distance = np.full(mask.shape, np.inf, np.float32)
+    margins = [math.ceil(reach / size) for size in spacing]
+    components, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    # one component at a time, because the box around all of them is often the whole brain
+    for component in ndimage.find_objects(components):
+        box = tuple(slice(max(side.start - m, 0), side.stop + m) for side, m in zip(component, margins))
+        found = ndimage.distance_transform_edt(~mask[box], sampling=spacing)
+        distance[box] = np.minimum(distance[box], np.where(found <= reach, found, np.inf))
+    return distance
+
+
+def _scores(wrong: np.ndarray, uncertainty: np.ndarray) -> dict[str, float]:
+    if wrong.all() or not wrong.any():
+        return {"auroc": math.nan, "average_precision": math.nan}
+    return {
+        "auroc": float(roc_auc_score(wrong, uncertainty)),
+        "average_precision": float(average_precision_score(wrong, uncertainty)),
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else math.nan

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report's section on the reliability of the critic."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from monai.config import PathLike
+
+from scripts.evaluation.reliability.summary import UNCERTAINTIES, ZONE_TITLES, as_text
+from scripts.evaluation.report.sections import Section
+from scripts.web.pages import render
+
+TEMPLATE = Path(__file__).parent / "web" / "reliability.html"
+SCORES = {"auroc": "AUROC", "average_precision": "average precision"}
+
+
+def reliability_section(folder: PathLike) -> Section | None:
+    """Returns the section for the `reliability.json` of a folder, or None if there is no such file."""
+    path = Path(folder) / "reliability.json"
+    if not path.is_file():
+        return None
+    summary = json.loads(path.read_text())
+    headings = ["region", "N", "wrong voxels"]
+    headings += [f"{title}, {uncertainty}" for title in SCORES.values() for uncertainty in UNCERTAINTIES]
+    zones = {
+        ZONE_TITLES[zone]: [
+            [region, means["n"], _percent(means["wrong_share"])]
+            + [as_text(means[f"{score}_{uncertainty}"]) for score in SCORES for uncertainty in UNCERTAINTIES]
+            for region, means in regions.items()
+        ]
+        for zone, regions in summary["zones"].items()
+    }
+    correlations = [
+        [region, found["n"], as_text(found["critic"]), as_text(found["entropy"])]
+        for region, found in summary["correlation"].items()
+    ]
+    html = render(TEMPLATE, verdict=summary["verdict"], headings=headings, zones=zones, correlations=correlations)
+    return Section("Reliability of the critic", html)
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f} %"

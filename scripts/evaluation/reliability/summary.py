@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Summary of the reliability scores over cases and regions, with a verdict in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
+from scripts.evaluation.reliability.scores import UNCERTAINTIES, ZONES, Row
+
+ZONE_TITLES = {
+    "boundary": "within 3 mm of the prediction's surface",
+    "neighbourhood": "within 10 mm of the predicted or true region",
+}
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """Averages the rows of `score_case` and compares the two measures of uncertainty.
+
+    Returns:
+        `zones`: for each zone and region, and for `all` regions, the means of `wrong_share`, `auroc_*` and
+        `average_precision_*` over the `n` rows that have them; `correlation`: for each region, Spearman's rank
+        correlation over the `n` cases of Dice with the critic's mean confidence (`critic`) and with the negative mean
+        entropy (`entropy`); `verdict`: lines of text; `cases` and `note`. What cannot be computed is None.
+    """
+    zones: dict[str, Any] = {}
+    for zone in ZONES:
+        for region in (*REGIONS, "all"):
+            scored = [r for r in rows if region in (r["region"], "all") and not math.isnan(r[f"{zone}_auroc_critic"])]
+            names = ["wrong_share", *(f"{s}_{u}" for s in ("auroc", "average_precision") for u in UNCERTAINTIES)]
+            means = {name: _mean([row[f"{zone}_{name}"] for row in scored]) for name in names}
+            zones.setdefault(zone, {})[region] = means | {"n": len(scored)}
+    correlation = {region: _correlation([r for r in rows if r["region"] == region]) for region in REGIONS}
+    summary = {"cases": len(rows) // len(REGIONS), "zones": zones, "correlation": correlation}
+    return {"note": NOT_FOR_DIAGNOSIS} | summary | {"verdict": _verdict(zones, correlation)}
+
+
+def as_text(value: float | None) -> str:
+    """Returns a number with three decimals, `n/a` for None."""
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _correlation(rows: Sequence[Row]) -> dict[str, float | int | None]:
+    known = [row for row in rows if not math.isnan(row["mean_confidence"])]
+    dice = [row["dice"] for row in known]
+    means = {"critic": [r["mean_confidence"] for r in known], "entropy": [-r["mean_entropy"] for r in known]}
+    # two cases are always perfectly correlated, and constant values have no ranks
+    usable = {name: len(known) > 2 and len(set(dice)) > 1 and len(set(v)) > 1 for name, v in means.items()}
+    ranks = {name: float(spearmanr(v, dice).statistic) if usable[name] else None for name, v in means.items()}
+    return {"n": len(known)} | ranks
+
+
+def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for zone, title in ZONE_TITLES.items():
+        means = zones[zone]["all"]
+        if means["n"] == 0:
+            lines.append(f"{title}: no region has both wrong and right voxels, nothing to score")
+            continue
+        critic, entropy = means["auroc_critic"], means["auroc_entropy"]
+        word = "better than" if critic > entropy else "worse than" if critic < entropy else "as well as"
+        lines.append(
+            f"{title}, the critic finds wrong voxels {word} the entropy: AUROC {critic:.3f} against {entropy:.3f} "
+            f"(0.5 is chance; mean over N = {means['n']} cases and regions)"
+        )
+    ranks = [f"{r} {as_text(c['critic'])} against {as_text(c['entropy'])}" for r, c in correlation.items()]
+    return [
+        *lines,
+        "rank correlation with Dice over cases, of mean confidence against negative mean entropy "
+        f"(1 is perfect, below 0 misleads): {', '.join(ranks)}",
+    ]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.data import MetaTensor
+from monai.engines import Evaluator
+
+from scripts.brats import REGIONS
+from scripts.evaluation.reliability.handler import ReliabilityHandler
+from scripts.evaluation.reliability.scores import score_case
+from scripts.evaluation.reliability.section import reliability_section
+from tests.evaluation.reliability.test_scores import make_case
+
+
+def run_handler(folder: Path, *, without: str | None = None) -> None:
+    """Evaluates three cases, one after the other, with 2 mm voxels."""
+
+    def step(engine: Engine, batch: list[dict[str, Any]]) -> list[dict[str, torch.Tensor]]:
+        case = make_case(batch[0]["seed"])
+        names = {"prediction": "regions"}
+        affine = torch.diag(torch.tensor([2.0, 2, 2, 1]))
+        output = {names.get(n, n): MetaTensor(torch.as_tensor(v).float(), affine=affine) for n, v in case.items()}
+        output["label"] = output.pop("truth")
+        return [{name: volume for name, volume in output.items() if name != without}]
+
+    engine = Engine(step)
+    ReliabilityHandler(folder).attach(cast(Evaluator, engine))
+    engine.run([[{"case": f"case_{seed}", "seed": seed}] for seed in range(3)])
+
+
+def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_handler(tmp_path)
+    with open(tmp_path / "reliability.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["region"]) for row in rows] == [(f"case_{i}", r) for i in range(3) for r in REGIONS]
+    # the spacing is that of the truth
+    expected = score_case(**make_case(2), spacing=(2.0, 2, 2))[1]
+    assert int(rows[7]["boundary_voxels"]) == expected["boundary_voxels"]
+    assert float(rows[7]["neighbourhood_auroc_entropy"]) == pytest.approx(
+        expected["neighbourhood_auroc_entropy"], rel=1e-5
+    )
+    summary = json.loads((tmp_path / "reliability.json").read_text(), parse_constant=pytest.fail)
+    assert summary["cases"] == 3
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in summary["verdict"])
+    assert "Not for diagnosis." in printed
+    section = reliability_section(tmp_path)
+    assert section is not None
+    assert "Not for diagnosis." in section.html
+    assert section.html.count("<tr>") == 3 + 8 + 3
+    assert "the critic finds wrong voxels" in section.html
+
+
+@pytest.mark.parametrize("without", ["confidence", "label"])
+def test_without_confidence_or_truth_it_says_that_it_is_left_out(
+    without: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "reliability.json").write_text("{}")  # of a former run
+    run_handler(tmp_path, without=without)
+    assert "left out" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    assert reliability_section(tmp_path) is None

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from scripts.base.text_files import write_json
+from scripts.evaluation.reliability.section import reliability_section
+from scripts.evaluation.reliability.summary import summarise
+from tests.evaluation.reliability.test_summary import make_rows
+
+
+def test_the_section_has_verdict_and_tables_and_escapes_what_the_file_contains(tmp_path: Path) -> None:
+    summary = summarise(make_rows(0.7, 0.8))
+    write_json(tmp_path / "reliability.json", summary | {"verdict": ["it is <worse>"]})
+    section = reliability_section(tmp_path)
+    assert section is not None
+    assert section.title == "Reliability of the critic"
+    assert "<li>It is &lt;worse&gt;</li>" in section.html
+    assert "<h3>Within 3 mm of the prediction&#39;s surface</h3>" in section.html
+    assert '<th scope="row">all</th><td>9</td><td>10.0 %</td><td>0.700</td><td>0.800</td>' in section.html
+    assert section.html.count("<tr>") == 3 + 8 + 3
+    assert "Not for diagnosis." in section.html
+    assert reliability_section(tmp_path / "none") is None
+    assert json.loads((tmp_path / "reliability.json").read_text())["cases"] == 3
