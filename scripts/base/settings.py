@@ -150,6 +150,7 @@ class Settings(TypedDict, total=False):
 
     # networks
     features: Features
+    critic_stride: Annotated[Whole, Field(ge=1, le=2, description="1 or 2")]
     critic_features: Count
     initial_foreground_probability: Fraction | None
     exported: Export | None
@@ -180,6 +181,7 @@ class Settings(TypedDict, total=False):
     vat_target: Literal["label", "prediction"]
     vat_start: WholeFrom0
     vat_ramp: WholeFrom0
+    vat_interval: Count
     critic_start: WholeFrom0
     critic_ramp: WholeFrom0
     critic_balanced: bool

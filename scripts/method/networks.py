@@ -6,11 +6,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.networks.blocks import Convolution
 from monai.networks.nets import BasicUNet
 from torch import nn
+from torch.nn.functional import interpolate
 
 from scripts.base.errors import BundleError
 
@@ -22,23 +24,31 @@ class VolumetricCritic(nn.Sequential):
     LeakyReLU(0.2). The last one has neither norm nor activation: either would hide the difference between real and
     predicted masks, and the losses take logits.
 
+    With a stride of 2 the critic is about eight times cheaper: its first convolution halves the resolution, with a
+    4x4x4 kernel that is centred between the voxels it merges, and the logits are interpolated back.
+
     Args:
         regions: number of input and output channels, one per region.
         channels: output channels of the first three convolutions.
+        stride: of the first convolution, 1 or 2.
 
     Raises:
-        ValueError: if `channels` does not have three entries.
+        ValueError: if `channels` does not have three entries or the stride is neither 1 nor 2.
     """
 
-    def __init__(self, *, regions: int = 3, channels: Sequence[int] = (16, 32, 64)) -> None:
+    def __init__(self, *, regions: int = 3, channels: Sequence[int] = (16, 32, 64), stride: int = 1) -> None:
+        if stride not in (1, 2):
+            raise ValueError(f"critic_stride is {stride}; allowed are 1 and 2.")
         if len(channels) != 3:
             raise ValueError(f"channels: the critic has three hidden convolutions, got {len(channels)}: {channels}.")
-        widths = [regions, *channels]
-        hidden = [
-            Convolution(3, i, o, act=("leakyrelu", {"negative_slope": 0.2, "inplace": True}), norm="batch", bias=False)
-            for i, o in itertools.pairwise(widths)
-        ]
-        super().__init__(*hidden, Convolution(3, widths[-1], regions, conv_only=True))
+        options: dict[str, Any] = {
+            "act": ("leakyrelu", {"negative_slope": 0.2, "inplace": True}),
+            "norm": "batch",
+            "bias": False,
+        }
+        first = Convolution(3, regions, channels[0], strides=stride, kernel_size=stride + 2, padding=1, **options)
+        hidden = [Convolution(3, i, o, **options) for i, o in itertools.pairwise(channels)]
+        super().__init__(first, *hidden, Convolution(3, channels[-1], regions, conv_only=True))
 
     def forward(self, mask: torch.Tensor) -> torch.Tensor:
         """Returns logits, positive where the mask looks true.
@@ -49,7 +59,10 @@ class VolumetricCritic(nn.Sequential):
         Returns:
             Logits of the same shape.
         """
-        return super().forward(mask)
+        logits = super().forward(mask)
+        if logits.shape == mask.shape:
+            return logits
+        return interpolate(logits, size=mask.shape[2:], mode="trilinear")
 
 
 def with_initial_foreground_probability(segmenter: BasicUNet, probability: float | None) -> BasicUNet:

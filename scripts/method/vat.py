@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from ignite import distributed as idist
+from ignite.engine import EventEnum, Events
 from monai.data import Dataset, set_rnd
 from monai.engines import AdversarialTrainer, Trainer
 from monai.engines.utils import IterationEvents
@@ -34,13 +35,14 @@ class VirtualAdversarialHandler:
 
     where the argmax is taken to first order (`adversarial_direction`) and D_KL is `bernoulli_divergence`.
 
-    The handler runs after the trainer's backward pass and before the optimiser's step, with a forward and a backward
-    pass of its own, so that only one graph is alive at a time. Gradients accumulate in the parameters, whatever number
-    of batches and processes share the step (see `scripts.method.accumulation`). The loss is stored as
+    For true regions, r is taken from the graph of the trainer's own forward pass, as soon as that is complete: one
+    backward pass to the image alone. The loss is computed after the trainer's backward pass, which frees that graph,
+    and before the optimiser's step: only one graph is alive at a time. Its gradients accumulate in the parameters,
+    whatever number of batches and processes share the step (see `scripts.method.accumulation`). The loss is stored as
     `engine.state.output["vat_loss"]`. With a weight of 0 no extra pass is run.
 
     Args:
-        network: the segmenter.
+        network: the segmenter. For "label", the trainer passes the whole batch to it in one forward pass.
         weight: lambda_vat of Eq. 2.
         epsilon: size of r, as root mean square over brain voxels and modalities of images in [0, 1].
         target: T: "label", the true regions as in the paper, or "prediction", the network's own prediction for the
@@ -49,6 +51,7 @@ class VirtualAdversarialHandler:
         power_iterations: number of refinements of that direction; for "prediction" only.
         start: last iteration without the loss.
         ramp_length: number of iterations in which the weight rises from 0 to `weight`.
+        interval: the loss is computed in every `interval`-th iteration, with `interval` times the weight.
         seed: seed of the random perturbation. The iteration is added, so that a resumed run draws the same numbers, and
             a multiple of the process's rank, so that processes draw different ones.
 
@@ -69,14 +72,15 @@ class VirtualAdversarialHandler:
         power_iterations: int = 1,
         start: int = 0,
         ramp_length: int = 0,
+        interval: int = 1,
         seed: int = 0,
     ) -> None:
         if target not in TARGETS:
             raise BundleError(f"VAT's target is '{target}'; allowed are {' and '.join(TARGETS)}.")
-        if weight < 0 or epsilon <= 0 or xi <= 0 or power_iterations < 1:
+        if weight < 0 or epsilon <= 0 or xi <= 0 or power_iterations < 1 or interval < 1:
             raise BundleError(
-                f"VAT needs weight >= 0, epsilon > 0, xi > 0 and power_iterations >= 1; "
-                f"got {weight}, {epsilon}, {xi} and {power_iterations}."
+                f"VAT needs weight >= 0, epsilon > 0, xi > 0, power_iterations >= 1 and interval >= 1; "
+                f"got {weight}, {epsilon}, {xi}, {power_iterations} and {interval}."
             )
         self.network = network
         self.weight = weight
@@ -86,20 +90,25 @@ class VirtualAdversarialHandler:
         self.power_iterations = power_iterations
         self.start = start
         self.ramp_length = ramp_length
+        self.interval = interval
         self.seed = seed
+        self._image: torch.Tensor | None = None
+        self._perturbation: torch.Tensor | None = None
 
     def attach(self, engine: Trainer) -> None:
-        """Registers the handler on the event between the trainer's backward pass and the optimiser's step."""
+        """Registers the handler on the events around the trainer's forward and backward passes."""
         if isinstance(engine, AdversarialTrainer):
             # MONAI 1.6.1 registers these events only after attaching the handlers
             engine.register_events(*AdversarialIterationEvents)
-            engine.add_event_handler(AdversarialIterationEvents.GENERATOR_BACKWARD_COMPLETED, self)
-        else:
-            engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+        forward_completed, backward_completed = _events_of(engine)
+        if self.target == "label":
+            engine.add_event_handler(Events.ITERATION_STARTED, self._watch_image)
+            engine.add_event_handler(forward_completed, self._take_direction)
+        engine.add_event_handler(backward_completed, self)
 
     def __call__(self, engine: Trainer) -> None:
         """Computes the loss and adds its gradients to those of the trainer's own losses."""
-        weight = self.weight * ramp(engine.state.iteration, start=self.start, length=self.ramp_length)
+        weight = self._current_weight(engine)
         if weight == 0:
             return
         with _unchanged_state(self.network, torch.device(engine.state.device)):
@@ -110,6 +119,12 @@ class VirtualAdversarialHandler:
             segmenter_scaler(engine).scale(weight * loss).backward()
         engine.state.output[self.loss_name] = loss.detach()
 
+    def _current_weight(self, engine: Trainer) -> float:
+        iteration = engine.state.iteration
+        if iteration % self.interval:
+            return 0.0
+        return self.interval * self.weight * ramp(iteration, start=self.start, length=self.ramp_length)
+
     def _batch(self, engine: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns images x (B, modalities, H, W, D) and targets T (B, regions, H, W, D)."""
         image, label, prediction = (
@@ -117,10 +132,36 @@ class VirtualAdversarialHandler:
         )
         return image, label.float() if self.target == "label" else prediction.float().sigmoid()
 
+    def _watch_image(self, engine: Trainer) -> None:
+        """Makes the network's next input a leaf of the graph, so that its gradient can be taken."""
+        if self._current_weight(engine) == 0:
+            return
+
+        def require_gradient(network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            hook.remove()
+            self._image = torch.as_tensor(inputs[0]).detach().requires_grad_()
+            return (self._image, *inputs[1:])
+
+        hook = self.network.register_forward_pre_hook(require_gradient)
+
+    def _take_direction(self, engine: Trainer) -> None:
+        """Takes the perturbation for true regions from the graph of the trainer's forward pass."""
+        if self._current_weight(engine) == 0:
+            return
+        image, self._image = self._image, None
+        if image is None or image.shape != engine.state.output[Keys.IMAGE].shape:
+            raise BundleError(
+                "VAT with target 'label' needs a trainer that passes the whole batch through VAT's network at once, "
+                "as with MONAI's SimpleInferer."
+            )
+        gradient = divergence_gradient(engine.state.output[Keys.PRED], self._batch(engine)[1], image, keep_graph=True)
+        self._perturbation = scale_to_rms(gradient, image.detach(), rms=self.epsilon)
+
     def _perturb(self, engine: Trainer, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if self.target == "label":
-            with autocast(engine):
-                return adversarial_direction(self.network, image, target, epsilon=self.epsilon)
+            assert self._perturbation is not None
+            perturbation, self._perturbation = self._perturbation, None
+            return perturbation
         generator = torch.Generator().manual_seed(self._seed(engine))
         start = torch.randn(image.shape, generator=generator).to(image.device)
         # in lower precision a step of size xi is lost to rounding
@@ -195,22 +236,57 @@ def adversarial_direction(
     Returns:
         r, of the image's shape; exactly 0 outside the brain, and in samples whose gradient vanishes.
     """
-    change = torch.zeros_like(image) if start is None else start.clone()
-    change.requires_grad_()
-    divergence = bernoulli_divergence(target, network(image + change).float())
-    (gradient,) = torch.autograd.grad(divergence, change)
+    perturbation = torch.zeros_like(image) if start is None else start.clone()
+    perturbation.requires_grad_()
+    gradient = divergence_gradient(network(image + perturbation), target, perturbation)
     return scale_to_rms(gradient, image, rms=epsilon)
 
 
-def scale_to_rms(change: torch.Tensor, image: torch.Tensor, *, rms: float) -> torch.Tensor:
-    """Scales a perturbation (B, modalities, H, W, D) to root mean square `rms` over each sample's brain, 0 outside."""
+def divergence_gradient(
+    logits: torch.Tensor, target: torch.Tensor, image: torch.Tensor, *, keep_graph: bool = False
+) -> torch.Tensor:
+    """Computes the gradient of N * D_KL(T || sigmoid(z)) with respect to the image, N being the number of logits z.
+
+    At the logits that gradient is sigmoid(z) - T. It is passed on without the mean's factor 1 / N, which would make it
+    underflow in float16. No gradient of a parameter is computed.
+
+    Args:
+        logits: z, (B, regions, H, W, D), with the graph that leads to `image`.
+        target: T, of the same shape.
+        image: (B, modalities, H, W, D), a tensor of that graph that requires a gradient.
+        keep_graph: whether the graph is needed for another backward pass.
+
+    Returns:
+        The gradient, of the image's shape.
+    """
+    probability = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
+    at_logits = (probability - target).to(logits.dtype)
+    (gradient,) = torch.autograd.grad(logits, image, at_logits, retain_graph=keep_graph)
+    return gradient
+
+
+def scale_to_rms(perturbation: torch.Tensor, image: torch.Tensor, *, rms: float) -> torch.Tensor:
+    """Scales a perturbation to root mean square `rms` over each sample's brain voxels and modalities; 0 outside.
+
+    Both are (B, modalities, H, W, D), the image with a background of exactly 0. A perturbation of 0 stays 0.
+    """
+    axes = (1, 2, 3, 4)
+    tiny = torch.finfo(torch.float32).tiny
     brain = (image != 0).any(dim=1, keepdim=True)
-    change = change.float() * brain
-    # the squares of a gradient that was averaged over millions of voxels would underflow in float32
-    change = change / change.abs().amax(dim=(1, 2, 3, 4), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    voxels = brain.sum(dim=(1, 2, 3, 4), keepdim=True) * image.shape[1]
-    size = (change.square().sum(dim=(1, 2, 3, 4), keepdim=True) / voxels.clamp_min(1)).sqrt()
-    return change * (rms / size.clamp_min(torch.finfo(torch.float32).tiny))
+    perturbation = perturbation.float() * brain
+    # squares of tiny gradients would underflow in float32
+    perturbation = perturbation / perturbation.abs().amax(dim=axes, keepdim=True).clamp_min(tiny)
+    values = brain.sum(dim=axes, keepdim=True) * image.shape[1]
+    size = (perturbation.square().sum(dim=axes, keepdim=True) / values.clamp_min(1)).sqrt()
+    return perturbation * (rms / size.clamp_min(tiny))
+
+
+def _events_of(engine: Trainer) -> tuple[EventEnum, EventEnum]:
+    """Returns the events after the forward and the backward pass of the trained network."""
+    if isinstance(engine, AdversarialTrainer):
+        events = AdversarialIterationEvents
+        return events.GENERATOR_FORWARD_COMPLETED, events.GENERATOR_BACKWARD_COMPLETED
+    return IterationEvents.FORWARD_COMPLETED, IterationEvents.BACKWARD_COMPLETED
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import pytest
 import torch
 from monai.networks.layers import GaussianFilter
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.base.errors import BundleError
 from scripts.method.losses import CriticLoss
@@ -19,9 +20,27 @@ def leaves(critic: nn.Module) -> list[nn.Module]:
     return [module for module in critic.modules() if not list(module.children())]
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("shape", [(1, 3, 16, 16, 16), (2, 3, 5, 7, 9)])
-def test_every_voxel_of_every_region_is_judged(shape: tuple[int, ...]) -> None:
-    assert make_critic()(torch.rand(shape)).shape == shape
+def test_every_voxel_of_every_region_is_judged(shape: tuple[int, ...], stride: int) -> None:
+    assert VolumetricCritic(channels=(4, 4, 4), stride=stride)(torch.rand(shape)).shape == shape
+
+
+def test_a_stride_of_2_has_an_eighth_of_the_multiplications_and_its_logits_stay_in_place() -> None:
+    torch.manual_seed(0)
+    mask = torch.rand(1, 3, 16, 16, 16)
+    work = []
+    for stride in (1, 2):
+        with FlopCounterMode(display=False) as counter:
+            VolumetricCritic(channels=(8, 16, 32), stride=stride)(mask)
+        work.append(counter.get_total_flops())
+    assert 7 < work[0] / work[1] < 8.1
+    # a critic that is symmetric by construction judges a mirrored mask by the mirrored logits
+    critic = VolumetricCritic(channels=(4, 4, 4), stride=2).eval()
+    for layer in leaves(critic):
+        if isinstance(layer, nn.Conv3d):
+            layer.weight.data += layer.weight.data.flip(2)
+    torch.testing.assert_close(critic(mask.flip(2)), critic(mask).flip(2), rtol=1e-4, atol=1e-5)
 
 
 def test_four_convolutions_norm_and_activation_behind_the_first_three_only() -> None:
@@ -67,6 +86,8 @@ def test_masks_of_other_regions_and_other_numbers_of_layers_are_refused() -> Non
         make_critic()(torch.rand(1, 4, 8, 8, 8))
     with pytest.raises(ValueError, match="three hidden convolutions, got 2"):
         VolumetricCritic(channels=(4, 8))
+    with pytest.raises(ValueError, match="critic_stride is 3"):
+        VolumetricCritic(stride=3)
 
 
 def test_an_untrained_segmenter_predicts_the_initial_foreground_probability() -> None:
