@@ -134,7 +134,7 @@ def test_picture_of_no_scan_or_in_no_folder_is_refused(tmp_path: Path, case: dic
     with pytest.raises(BundleError, match=r"file/case\.png: cannot be written"):
         draw_case(tmp_path / "file" / "case.png", **case, title="case_7")
     for image, message in (
-        (case["image"] * 0, "image: found no voxel but 0"),
+        (case["image"] * 0, "image: found only zeros"),
         (case["image"][0], "image: found shape"),
     ):
         with pytest.raises(BundleError, match=message):
