@@ -121,7 +121,7 @@ class Training:
 
     @torch.no_grad()
     def score(self, items: list[Item]) -> dict[str, dict[str, Any]]:
-        """Gives the metrics by which the server ranks cases (`review_metrics`), by case."""
+        """Returns the metrics by which the server ranks cases (`review_metrics`), by case."""
         network, critic = self.get("network").eval(), self.get("critic").eval()
         device, preprocess = self.get("device"), self.get("validate#preprocessing")
         metrics = {}
