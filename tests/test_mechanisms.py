@@ -57,14 +57,14 @@ CUTS = {
     ),
     "the perturbation stays on the brain": (
         VAT,
-        "change = change.float() * brain",
-        "change = change.float()",
+        "perturbation = at_least_float32(perturbation) * brain",
+        "perturbation = at_least_float32(perturbation)",
         "method/test_vat.py::test_the_perturbation_has_the_set_size_in_every_sample_and_lies_on_the_brain",
     ),
     "the perturbation has its size in every sample": (
         VAT,
-        "return change * (rms / size.clamp_min(",
-        "return change * (rms / size.mean().clamp_min(",
+        "return perturbation * (rms / size.clamp_min(",
+        "return perturbation * (rms / size.mean().clamp_min(",
         "method/test_vat.py::test_the_perturbation_has_the_set_size_in_every_sample_and_lies_on_the_brain",
     ),
     "VAT leaves running statistics alone": (
@@ -183,7 +183,7 @@ CUTS = {
     ),
     "tumour and background are balanced over all processes": (
         LOSSES,
-        "share = sum_over_processes(share) / idist.get_world_size()",
+        "fraction = sum_over_processes(fraction) / idist.get_world_size()",
         "pass",
         TWO_PROCESSES,
     ),

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from scripts.base.distributed import sum_over_processes
+from scripts.method.precision import at_least_float32
 
 
 class AdversarialLoss(nn.Module):
@@ -76,7 +77,7 @@ def voxel_weights(label: torch.Tensor) -> torch.Tensor:
     Returns:
         Weights of the same shape, of mean 1 in every region; all 1 for a region that is empty or full.
     """
-    fraction = label.float().mean(dim=(0, 2, 3, 4), keepdim=True)
+    fraction = at_least_float32(label).mean(dim=(0, 2, 3, 4), keepdim=True)
     fraction = sum_over_processes(fraction) / idist.get_world_size()
     weights = torch.where(label > 0.5, 0.5 / fraction, 0.5 / (1 - fraction))
     return torch.where((fraction > 0) & (fraction < 1), weights, torch.ones_like(weights))

@@ -12,6 +12,11 @@ def autocast(engine: Trainer) -> torch.autocast:
     return torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs)
 
 
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor of half precision as float32 and any other unchanged; losses need at least float32."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def segmenter_scaler(engine: Trainer) -> torch.amp.GradScaler:
     """Returns the gradient scaler of the trained network: the trainer's in float16, otherwise one that does nothing."""
     return _trainers_or_disabled(

@@ -14,7 +14,7 @@ from monai.utils.enums import CommonKeys as Keys
 from scripts.base.distributed import all_processes_agree
 from scripts.base.errors import BundleError
 from scripts.method.accumulation import AccumulationWindow, accumulation_window, step
-from scripts.method.precision import autocast, critic_scaler, segmenter_scaler
+from scripts.method.precision import at_least_float32, autocast, critic_scaler, segmenter_scaler
 from scripts.method.schedules import ramp
 
 STEP_TAKEN = "step_taken"
@@ -111,7 +111,7 @@ class ReciprocalStep:
         with autocast(engine):
             output[Keys.PRED] = engine.g_inferer(output[Keys.IMAGE], state.g_network)
             engine.fire_event(AdversarialIterationEvents.GENERATOR_FORWARD_COMPLETED)
-            dice = state.recon_loss_function(output[Keys.PRED].float(), output[Keys.LABEL]).mean()
+            dice = state.recon_loss_function(at_least_float32(output[Keys.PRED]), output[Keys.LABEL]).mean()
             engine.fire_event(AdversarialIterationEvents.RECONSTRUCTION_LOSS_COMPLETED)
             loss = self.lambda_dice * dice
             weight = self.lambda_critic * ramp(state.iteration, start=self.critic_start, length=self.critic_ramp)
@@ -134,22 +134,22 @@ class ReciprocalStep:
         critic = state.d_network
         # frozen and in eval mode: the segmenter's step must change neither parameters nor running statistics
         critic.eval().requires_grad_(False)
-        output[AdversarialKeys.FAKE_LOGITS] = engine.d_inferer(output[Keys.PRED].float().sigmoid(), critic)
+        output[AdversarialKeys.FAKE_LOGITS] = engine.d_inferer(at_least_float32(output[Keys.PRED]).sigmoid(), critic)
         critic.train().requires_grad_(True)
         engine.fire_event(AdversarialIterationEvents.GENERATOR_DISCRIMINATOR_FORWARD_COMPLETED)
-        loss = state.g_loss_function(output[AdversarialKeys.FAKE_LOGITS].float(), output[Keys.LABEL])
+        loss = state.g_loss_function(at_least_float32(output[AdversarialKeys.FAKE_LOGITS]), output[Keys.LABEL])
         engine.fire_event(AdversarialIterationEvents.GENERATOR_LOSS_COMPLETED)
         return loss
 
     def _train_critic(self, engine: AdversarialTrainer, batch: AccumulationWindow) -> None:
         state, output = engine.state, engine.state.output
-        real, fake = output[Keys.LABEL], output[Keys.PRED].float().sigmoid()
+        real, fake = output[Keys.LABEL], at_least_float32(output[Keys.PRED]).sigmoid()
         state.d_network.train()
         if batch.begins:
             state.d_optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
         with autocast(engine):
             # real and fake in one batch: BatchNorm statistics of their own would tell them apart
-            logits = engine.d_inferer(torch.cat([real.to(fake.dtype), fake]), state.d_network).float()
+            logits = at_least_float32(engine.d_inferer(torch.cat([real.to(fake.dtype), fake]), state.d_network))
             output[AdversarialKeys.REAL_LOGITS], output[AdversarialKeys.FAKE_LOGITS] = logits.detach().chunk(2)
             loss = state.d_loss_function(*logits.chunk(2), real)
         engine.fire_event(AdversarialIterationEvents.DISCRIMINATOR_LOSS_COMPLETED)

@@ -10,6 +10,7 @@ from ignite import distributed as idist
 from torch import nn
 
 from scripts.base.distributed import sum_over_processes
+from scripts.method.precision import at_least_float32
 
 
 class SynchronisedBatchNorm(nn.SyncBatchNorm):
@@ -26,7 +27,7 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        values = input.to(torch.promote_types(input.dtype, torch.float32))
+        values = at_least_float32(input)
         axes = [0, *range(2, input.ndim)]
         shape = (1, -1, *[1] * (input.ndim - 2))
         count = input.numel() // input.shape[1] * idist.get_world_size()

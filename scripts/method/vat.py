@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from scripts.base.errors import BundleError
 from scripts.method.losses import bernoulli_divergence
-from scripts.method.precision import autocast, segmenter_scaler
+from scripts.method.precision import at_least_float32, autocast, segmenter_scaler
 from scripts.method.schedules import ramp
 
 TARGETS = ("label", "prediction")
@@ -130,7 +130,7 @@ class VirtualAdversarialHandler:
         image, label, prediction = (
             torch.as_tensor(engine.state.output[key]).detach() for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED)
         )
-        return image, label.float() if self.target == "label" else prediction.float().sigmoid()
+        return image, at_least_float32(label) if self.target == "label" else at_least_float32(prediction).sigmoid()
 
     def _watch_image(self, engine: Trainer) -> None:
         """Makes the network's next input a leaf of the graph, so that its gradient can be taken."""
@@ -210,7 +210,7 @@ class UnlabelledVirtualAdversarialHandler(VirtualAdversarialHandler):
         images = [torch.as_tensor(self.dataset[index][Keys.IMAGE]) for index in drawn.tolist()]
         image = torch.stack(images).to(engine.state.device)
         with torch.no_grad(), autocast(engine):
-            return image, self.network(image).float().sigmoid()
+            return image, at_least_float32(self.network(image)).sigmoid()
 
 
 def adversarial_direction(
@@ -259,7 +259,7 @@ def divergence_gradient(
     Returns:
         The gradient, of the image's shape.
     """
-    probability = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
+    probability = at_least_float32(logits.detach()).sigmoid()
     at_logits = (probability - target).to(logits.dtype)
     (gradient,) = torch.autograd.grad(logits, image, at_logits, retain_graph=keep_graph)
     return gradient
@@ -273,7 +273,7 @@ def scale_to_rms(perturbation: torch.Tensor, image: torch.Tensor, *, rms: float)
     axes = (1, 2, 3, 4)
     tiny = torch.finfo(torch.float32).tiny
     brain = (image != 0).any(dim=1, keepdim=True)
-    perturbation = perturbation.float() * brain
+    perturbation = at_least_float32(perturbation) * brain
     # squares of tiny gradients would underflow in float32
     perturbation = perturbation / perturbation.abs().amax(dim=axes, keepdim=True).clamp_min(tiny)
     values = brain.sum(dim=axes, keepdim=True) * image.shape[1]

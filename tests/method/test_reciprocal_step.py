@@ -19,15 +19,16 @@ from scripts.method.reciprocal_step import STEP_TAKEN, ReciprocalStep
 from scripts.method.vat import VirtualAdversarialHandler
 from tests.builders import (
     ABOVE_ROUNDING,
+    EXACT,
     changed,
     freeze_norms,
     make_cases,
     make_critic,
+    make_exact_cases,
     make_loader,
     make_reciprocal_trainer,
     make_segmenter,
     make_supervised_trainer,
-    rounded_alike,
     snapshot,
 )
 
@@ -102,20 +103,22 @@ def test_a_seeded_run_repeats_bit_for_bit() -> None:
 
 
 def test_all_loss_terms_are_in_the_output_and_add_up() -> None:
-    segmenter = make_segmenter()
+    segmenter, critic = make_segmenter().double(), make_critic().double()
     vat = VirtualAdversarialHandler(segmenter, weight=0.2, epsilon=0.03)
-    trainer = make_reciprocal_trainer(segmenter, make_critic(), handlers=[vat], lambda_dice=0.7, lambda_critic=0.3)
+    options: dict[str, Any] = {"lambda_dice": 0.7, "lambda_critic": 0.3, "loader": make_loader(make_exact_cases(4))}
+    trainer = make_reciprocal_trainer(segmenter, critic, handlers=[vat], **options)
     trainer.run()
     output = trainer.state.output
     total = 0.7 * output[AdversarialKeys.RECONSTRUCTION_LOSS] + 0.3 * output[AdversarialKeys.GENERATOR_LOSS]
-    torch.testing.assert_close(output[Keys.LOSS], total)
+    torch.testing.assert_close(output[Keys.LOSS], total, rtol=EXACT, atol=0)
     assert output["vat_loss"] > 0
     assert output[AdversarialKeys.DISCRIMINATOR_LOSS] > 0
 
 
 def test_the_critic_begins_late_and_its_weight_rises() -> None:
-    segmenter, critic = make_segmenter(), make_critic()
-    trainer = make_reciprocal_trainer(segmenter, critic, epochs=3, lambda_critic=1.0, critic_start=2, critic_ramp=4)
+    segmenter, critic = make_segmenter().double(), make_critic().double()
+    options: dict[str, Any] = {"epochs": 3, "lambda_critic": 1.0, "critic_start": 2, "critic_ramp": 4}
+    trainer = make_reciprocal_trainer(segmenter, critic, loader=make_loader(make_exact_cases(4)), **options)
     untouched, weights = snapshot(critic), []
 
     @trainer.on(Events.ITERATION_COMPLETED)
@@ -127,7 +130,7 @@ def test_the_critic_begins_late_and_its_weight_rises() -> None:
             assert changed(critic, untouched) == set()
 
     trainer.run()
-    assert weights == pytest.approx([0, 0, 0.25, 0.5, 0.75, 1.0], abs=1e-5)
+    assert weights == pytest.approx([0, 0, 0.25, 0.5, 0.75, 1.0], abs=EXACT)
     assert changed(critic, untouched) != set()
 
 
@@ -146,12 +149,11 @@ def test_mixed_precision_trains_both_networks(dtype: torch.dtype) -> None:
 
 def run_accumulated(*, batch_size: int, accumulate: int) -> tuple[nn.Module, nn.Module]:
     """Trains for four batches of two cases, or their halves, with everything on and a critic that has no statistics."""
-    segmenter, critic = make_segmenter(), freeze_norms(make_critic())
+    segmenter, critic = make_segmenter().double(), freeze_norms(make_critic()).double()
     vat = VirtualAdversarialHandler(segmenter, weight=0.2, epsilon=0.03)
-    loader = make_loader(make_cases(8), batch_size=batch_size)
+    loader = make_loader(make_exact_cases(8), batch_size=batch_size)
     options: dict[str, Any] = {"lambda_critic": 0.3, "accumulate": accumulate, "eps": ABOVE_ROUNDING}
-    with rounded_alike():
-        make_reciprocal_trainer(segmenter, critic, handlers=[vat], loader=loader, **options).run()
+    make_reciprocal_trainer(segmenter, critic, handlers=[vat], loader=loader, **options).run()
     return segmenter, critic
 
 
@@ -162,7 +164,7 @@ def test_two_accumulated_batches_are_one_of_twice_the_size() -> None:
         for network, again in zip(whole, halves)
         for one, other in zip(network.state_dict().values(), again.state_dict().values())
     )
-    assert difference < 1e-6
+    assert difference < EXACT
 
 
 class StateOf:
