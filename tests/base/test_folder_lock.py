@@ -15,7 +15,8 @@ from scripts.base.errors import BundleError
 from scripts.base.folder_lock import lock_folders, unlock_folders
 
 BUNDLE = Path(__file__).parents[2]
-HOLD = "import sys; from scripts.base.folder_lock import lock_folders; lock_folders(sys.argv[1:]); print(1, flush=True); input()"
+HOLD = """import sys; from scripts.base.folder_lock import lock_folders
+lock_folders(sys.argv[1:]); print(1, flush=True); input()"""
 
 
 @pytest.fixture

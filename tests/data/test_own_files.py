@@ -47,5 +47,5 @@ def test_a_prediction_in_a_data_list_is_no_truth(tmp_path: Path) -> None:
     items[1]["label"] = str(write_prediction(tmp_path / "out" / "case_1_seg.nii.gz"))
     path = str(tmp_path / "list.json")
     write_datalist(path, items[:1], items[1:])
-    with pytest.raises(BundleError, match="out/case_1_seg.nii.gz is a prediction of this bundle"):
+    with pytest.raises(BundleError, match=r"out/case_1_seg\.nii\.gz is a prediction of this bundle"):
         read_datalist(path)

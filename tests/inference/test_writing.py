@@ -72,7 +72,7 @@ def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path, postfix: str)
         lambda: check_outputs([item], tmp_path),
         lambda: SaveVolumed("pred", tmp_path, postfix)(make_data()),
     ):
-        with pytest.raises(BundleError, match="not written by this bundle.* choose another --output_dir") as caught:
+        with pytest.raises(BundleError, match=r"not written by this bundle.* choose another --output_dir") as caught:
             write()
         assert str(path) in str(caught.value)
     assert path.read_bytes() == before
