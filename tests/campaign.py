@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import gzip
 import json
 import os
 import resource
@@ -21,13 +22,23 @@ import torch
 from monai.bundle import ConfigParser
 
 from scripts.base.errors import one_line
+from scripts.data.own_files import mark_as_own
 from tests.faults import Fault, all_faults, nifti
 
 BUNDLE = Path(__file__).parents[1]
 INFERENCE = "configs/inference.yaml"
 TRAIN = "configs/train.yaml"
 SMALL: dict[str, object] = {"features": 8, "critic_features": 4, "spacing": 1.0, "patch_size": 16, "batch_size": 4}
-EARLIER = b"an earlier result"
+
+
+def earlier_result() -> bytes:
+    """Returns the content of a label map that an earlier run wrote."""
+    image = nib.Nifti1Image(np.full((2, 2, 2), 4, np.uint8), np.eye(4))
+    mark_as_own(image)
+    return gzip.compress(image.to_bytes(), mtime=0)
+
+
+EARLIER = earlier_result()
 SOUND = Fault("sound", "sound_case", lambda files: None)
 PEAK_GB = 2.0
 

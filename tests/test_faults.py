@@ -77,7 +77,7 @@ TOLD = {
     "array_tiny_4": "1 everywhere",
     "bomb_1024_1024_1024": "(1024, 1024, 1024)",
     "bomb_512_512_512": "0 everywhere",
-    "new\nline": "is no name for a file",
+    "new\nline": "cannot name a file",
     "x" * 240: "allowed are 200",
     "link_itself": "no such file",
     "link_dangling": "no such file",

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "leave_processes",
             "process_device",
         ],
+        "folder_lock": ["lock_folders", "unlock_folders"],
         "opening": ["prepare"],
         "settings_check": ["check_batches"],
         "weights": ["load_copies", "load_weights"],

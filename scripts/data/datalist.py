@@ -18,6 +18,7 @@ from monai.utils import ensure_tuple, str2bool
 from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.brats import LABEL_VALUES, MODALITIES, MSD_CHANNELS, TISSUES, Item, Labels
 from scripts.data.discovery import parse_path, refuse_name, to_item
+from scripts.data.own_files import is_own_file
 
 
 def write_datalist(path: str, training: Sequence[Item], validation: Sequence[Item]) -> None:
@@ -114,6 +115,8 @@ def _from_entry(entry: Mapping[str, Any], *, labels: Labels) -> Item:
         item[key] = told.get(key, item[key])
     if odd := refuse_name(item["case"]):
         raise ValueError(odd)
+    if labels != "ignored" and is_own_file(str(entry.get("label"))):
+        raise ValueError(f"{entry['label']} is a prediction of this bundle, not a truth; name the truth")
     if labels != "ignored" and entry.get("label"):
         item["label"] = entry["label"]
     return item

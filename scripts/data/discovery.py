@@ -14,6 +14,7 @@ from monai.utils import ensure_tuple
 
 from scripts.base.errors import BundleError, one_line
 from scripts.brats import MODALITY_WORDS, Item, Labels
+from scripts.data.own_files import is_own_file
 
 _WORDS = MODALITY_WORDS["brats2021"] + MODALITY_WORDS["brats2023"]
 # File systems allow 255 bytes, and the names of results append to the case's id.
@@ -30,7 +31,7 @@ def find_cases(dataset_dir: str, *, labels: Labels = "required") -> list[Item]:
 
     A case's id is what its files are called before the modality (`<case>_t1.nii.gz`), or the folder's name where they
     are just `t1.nii.gz` or folders of DICOM files `t1/`. Hidden files and links to a folder that was already searched
-    are skipped.
+    are skipped. A label map that this bundle wrote is a prediction, and never taken for truth.
 
     Returns:
         Items of all cases, sorted by id. A case that lacks a file, has one twice, or whose id cannot name a file, has a
@@ -127,8 +128,9 @@ def _find_volumes(root: str, *, labels: Labels) -> Iterator[tuple[str, str, str]
         for path in paths:
             case, kind = parse_path(path)
             kind = msd.get(os.path.basename(os.path.dirname(path)), kind)
-            if kind and (labels != "ignored" or kind != "seg"):
-                yield case, kind, path
+            if not kind or (kind == "seg" and (labels == "ignored" or is_own_file(path))):
+                continue
+            yield case, kind, path
 
 
 def _refuse_folder(error: OSError) -> None:

@@ -15,6 +15,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "exported": ["load_exported"],
         "inferer": ["AveragingInferer", "BrainInferer"],
         "postprocessing": ["NestRegionsd", "RegionsToLabelsd", "RemoveSmallRegionsd"],
-        "writing": ["SaveVolumed"],
+        "writing": ["SaveVolumed", "check_outputs"],
     },
 )

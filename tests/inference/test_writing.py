@@ -14,7 +14,9 @@ import torch
 from monai.data import MetaTensor
 
 from scripts.base.errors import BundleError
-from scripts.inference.writing import SaveVolumed
+from scripts.brats import Item
+from scripts.data.own_files import is_own_file
+from scripts.inference.writing import SaveVolumed, check_outputs
 
 
 def make_data(value: float = 1.0) -> dict[Hashable, MetaTensor]:
@@ -26,6 +28,7 @@ def test_a_volume_is_written_in_its_geometry_under_the_cases_name(tmp_path: Path
     SaveVolumed("pred", tmp_path / "out", "seg", torch.uint8)(make_data(2))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["case_seg.nii.gz"]
     image = nib.Nifti1Image.from_filename(tmp_path / "out" / "case_seg.nii.gz")
+    assert image.header.get_xyzt_units()[0] == "mm"
     assert image.get_data_dtype() == np.uint8
     assert np.array_equal(np.asarray(image.dataobj), np.full((4, 5, 6), 2))
     assert np.array_equal(image.affine, np.diag([-2, -2, 3, 1]))
@@ -49,3 +52,41 @@ def test_an_earlier_result_stays_where_the_new_one_cannot_be_written(
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["case_seg.nii.gz"]
     assert (tmp_path / "case_seg.nii.gz").read_bytes() == before
+
+
+def test_a_result_is_marked_and_replaced_by_the_next(tmp_path: Path) -> None:
+    for value in (1.0, 2.0):
+        SaveVolumed("pred", tmp_path, "seg")(make_data(value))
+        image = nib.Nifti1Image.from_filename(tmp_path / "case_seg.nii.gz")
+        assert (np.asarray(image.dataobj) == value).all()
+    assert is_own_file(tmp_path / "case_seg.nii.gz")
+
+
+@pytest.mark.parametrize("postfix", ["seg", "probabilities", "confidence"])
+def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path, postfix: str) -> None:
+    path = tmp_path / f"case_{postfix}.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 6), np.uint8), np.eye(4)), path)
+    before = path.read_bytes()
+    item: Item = {"case": "case", "patient": "case", "layout": "brats2021", "image": []}
+    for write in (
+        lambda: check_outputs([item], tmp_path),
+        lambda: SaveVolumed("pred", tmp_path, postfix)(make_data()),
+    ):
+        with pytest.raises(BundleError, match=r"not written by this bundle.* choose another --output_dir") as caught:
+            write()
+        assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+    path.unlink()
+    check_outputs([item], tmp_path)
+
+
+@pytest.mark.parametrize(("shear", "code"), [(0.0, 1), (0.25, 0)])
+def test_the_qform_says_what_the_sform_says_or_nothing(tmp_path: Path, shear: float, code: int) -> None:
+    data = make_data()
+    data["pred"].affine = torch.tensor(np.array([[-2, 0, 0, 5], [0, -2, shear * 3, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]]))
+    SaveVolumed("pred", tmp_path, "seg")(data)
+    image = nib.Nifti1Image.from_filename(tmp_path / "case_seg.nii.gz")
+    np.testing.assert_allclose(image.get_sform(), data["pred"].affine)
+    assert int(image.header["qform_code"]) == code
+    if code:
+        np.testing.assert_allclose(image.get_qform(), image.get_sform())
