@@ -36,7 +36,7 @@ COMMANDS = {
 # by the words for what is allowed
 WRONG = {
     "a path without # and ::, by which MONAI separates names": "run#1",
-    "a path without # and ::, by which MONAI separates names or a list of paths": 3,
+    "a path without # and ::, by which MONAI separates names or a list of paths": 0.5,
     "text without # and ::, by which MONAI separates names": "Run #1",
     "true or false": "maybe",
     "true or false or a path": "run#1.json",
@@ -49,6 +49,7 @@ WRONG = {
     "a number between 0 and 1": 1,
     "a multiple of 16": 40,
     "a multiple of 8": 12,
+    "1 or 2": 3,
     "3 or 4": 1,
     "cpu, cuda": "gpu",
     "a file named": "model.pt",
