@@ -130,7 +130,7 @@ def test_what_is_not_allowed_is_refused(name: str, value: Any) -> None:
         ("run inferring", "probability", ("did you mean probabilities?",)),
         ("run inferring", "split", ("split is a setting of evaluate.yaml, not of inference.yaml.",)),
         ("run training", "phantoms", ("phantoms is a setting of demo.yaml",)),
-        ("run training", "run_name", ("run_name is a setting of mlflow.yaml",)),
+        ("run training", "run_name", ("run_name is a setting of federated.yaml and mlflow.yaml",)),
         ("run robustness", "norm", ("did you mean norms?",)),
     ],
 )
