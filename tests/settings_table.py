@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 
 from scripts.base.errors import BundleError
 from scripts.base.settings import TYPES
-from scripts.base.settings_check import CONFIGS, allowed, check_settings
+from scripts.base.settings_check import CONFIGS, allowed, check_settings, names_in
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 COMMANDS = {
@@ -36,7 +36,7 @@ COMMANDS = {
 # by the words for what is allowed
 WRONG = {
     "a path without # and ::, by which MONAI separates names": "run#1",
-    "a path without # and ::, by which MONAI separates names or a list of paths": 3,
+    "a path without # and ::, by which MONAI separates names or a list of paths": 0.5,
     "text without # and ::, by which MONAI separates names": "Run #1",
     "true or false": "maybe",
     "true or false or a path": "run#1.json",
@@ -49,6 +49,7 @@ WRONG = {
     "a number between 0 and 1": 1,
     "a multiple of 16": 40,
     "a multiple of 8": 12,
+    "1 or 2": 3,
     "3 or 4": 1,
     "cpu, cuda": "gpu",
     "a file named": "model.pt",
@@ -102,30 +103,24 @@ def page() -> str:
     for name in TYPES:
         command = next(command for command in COMMANDS if name in settings_of(command))
         wrong = wrong_value(name)
-        files = sorted(path.name for path in CONFIGS.glob("*.yaml") if _defines(path, name))
-        rows.append(
-            [f"`{name}`", ", ".join(files), _kind(name), allowed(name), f"`{wrong}`", answer(command, **{name: wrong})]
-        )
+        files = sorted(path.name for path in CONFIGS.glob("*.yaml") if name in names_in(path.name))
+        line = answer(command, **{name: wrong})
+        rows.append([f"`{name}`", ", ".join(files), _kind(name), allowed(name), f"`{wrong}`", line])
     head = ["setting", "configs that set it", "type", "allowed", "a wrong value", "its answer"]
     lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
     return "\n".join(
         [
             "# Settings",
             "",
-            "Every setting at the top of a config: `--NAME VALUE` on the command line, an entry of an `--args_file`, or an",
-            "argument of `ConfigWorkflow`. The comments in the configs say what each means; the types stand in",
-            "scripts/base/settings.py. All of them are checked before anything else runs. Written by",
-            "`python -m tests.settings_table`.",
+            "Every setting at the top of a config: `--NAME VALUE` on the command line, an entry of an `--args_file`,",
+            "or an argument of `ConfigWorkflow`. The comments in the configs say what each means; the types stand in",
+            "scripts/base/settings.py. All of them are checked before anything else runs.",
+            "This page is written by `python -m tests.settings_table`.",
             "",
             *lines,
             "",
         ]
     )
-
-
-def _defines(path: Path, name: str) -> bool:
-    content = ConfigParser.load_config_file(path)
-    return name in content or name in content.get("configs", {})
 
 
 def _kind(name: str) -> str:

@@ -267,7 +267,7 @@ MISTAKES: dict[str, tuple[str, str, Callable[[Path], dict[str, object]], tuple[s
     "patient on both sides": ("training", TRAIN, two_of_one_patient, ("list.json", "patient one", "both sides")),
     "no data list": ("training", TRAIN, settings(datalist="/nowhere.json"), ("/nowhere.json",)),
     "batch size 0": ("training", TRAIN, settings(batch_size=0), ("batch_size is 0",)),
-    "patch of 40": ("training", TRAIN, settings(patch_size=40), ("patch_size is 40", "multiples of 16")),
+    "patch of 40": ("training", TRAIN, settings(patch_size=40), ("patch_size is 40", "multiple of 16")),
     "other width": ("inferring", INFERENCE, settings(features=16), ("model.pt", "another width", "--features")),
     "no weights": ("inferring", INFERENCE, without("model"), ("model.pt", "no weights")),
     "no critic": ("inferring", INFERENCE, without("critic"), ("critic.pt", "no weights")),

@@ -73,7 +73,9 @@ def measure(config_file: Sequence[str], steps: int, settings: dict[str, Any]) ->
 def _make_trainer(config_file: Sequence[str], steps: int, settings: dict[str, Any]) -> Trainer:
     parser = ConfigParser()
     parser.read_config(list(config_file))
-    parser.update(settings | {"critic_start": 0, "critic_ramp": 0, "vat_start": 0, "vat_ramp": 0, "epochs": 1})
+    parser.update(
+        settings | {"critic_start": 0, "critic_ramp": 0, "vat_start": 0, "vat_ramp": 0, "epochs": 1, "val_interval": 1}
+    )
     check_settings(parser)
     size, edge = parser["batch_size"], parser["patch_size"]
     case = {"image": torch.rand(4, edge, edge, edge), "label": (torch.rand(3, edge, edge, edge) > 0.9).float()}

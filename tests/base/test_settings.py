@@ -21,6 +21,7 @@ from scripts.evaluation.robustness.artefacts import ARTEFACTS
 from tests.settings_table import COMMANDS, PAGE, answer, page, parser_of, settings_of, wrong_value
 
 BUNDLE = CONFIGS.parent
+CASES = [(command, name) for command in COMMANDS for name in settings_of(command)]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -28,9 +29,7 @@ def test_every_command_passes_as_it_is(command: str) -> None:
     assert answer(command) == ""
 
 
-@pytest.mark.parametrize(
-    ("command", "name"), [(command, name) for command in COMMANDS for name in settings_of(command)]
-)
+@pytest.mark.parametrize(("command", "name"), CASES)
 def test_every_setting_refuses_a_wrong_value_in_a_line_that_names_it(command: str, name: str) -> None:
     (line,) = answer(command, **{name: wrong_value(name)}).splitlines()
     assert line.startswith(f"error: {name} is ")
@@ -131,7 +130,7 @@ def test_what_is_not_allowed_is_refused(name: str, value: Any) -> None:
         ("run inferring", "probability", ("did you mean probabilities?",)),
         ("run inferring", "split", ("split is a setting of evaluate.yaml, not of inference.yaml.",)),
         ("run training", "phantoms", ("phantoms is a setting of demo.yaml",)),
-        ("run training", "run_name", ("run_name is a setting of mlflow.yaml",)),
+        ("run training", "run_name", ("run_name is a setting of federated.yaml and mlflow.yaml",)),
         ("run robustness", "norm", ("did you mean norms?",)),
     ],
 )
@@ -156,7 +155,7 @@ def test_the_config_has_the_typed_values_afterwards() -> None:
     parser = parser_of("run training", critic_balanced="false", output_dir=20240501, device="cpu")
     check_settings(parser)
     assert parser.get_parsed_content("adversarial_loss").balanced is False
-    assert parser.get_parsed_content("train#saver").folder == Path("20240501")
+    assert parser.get_parsed_content("output_dir") == "20240501"
 
 
 def test_an_interval_longer_than_the_training_is_refused() -> None:

@@ -206,7 +206,7 @@ def test_a_local_critic_stays_at_its_site(cohorts: dict[str, Path], tmp_path: Pa
 
 def test_the_overlay_sets_settings_alone() -> None:
     settings, changes = (yaml.safe_load((BUNDLE / file).read_text()) for file in CONFIG_FILES)
-    assert changes.keys() - settings.keys() == {"rounds", "local_epochs", "local_critic"}
+    assert changes.keys() - settings.keys() == {"+settings_of", "rounds", "local_epochs", "local_critic", "run_name"}
 
 
 def test_a_broken_case_is_named_before_the_site_trains(cohorts: dict[str, Path], tmp_path: Path) -> None:
