@@ -91,12 +91,14 @@ def make_cases(count: int = 4, seed: int = 2, *, brain_radius: float = 7.5) -> l
 
 
 def make_exact_cases(count: int) -> list[dict[str, Any]]:
-    """Cases for comparisons in float64, in which rounding errors stay rounding errors.
+    """Cases in float64 without a constant background, where max-pooling would meet ties.
 
-    They have no constant background: there max-pooling meets ties, and the last bit decides which of two equally right
-    gradients it returns.
+    There the last bit decides which of two equally right gradients it returns.
     """
-    cases = make_cases(count, brain_radius=torch.inf)
+    return in_float64(make_cases(count, brain_radius=torch.inf))
+
+
+def in_float64(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value.double() for key, value in case.items()} for case in cases]
 
 
@@ -147,12 +149,16 @@ def make_adversarial_trainer(**options: Any) -> AdversarialTrainer:
 
 
 def make_supervised_trainer(
-    segmenter: nn.Module, *, handlers: list[Any] | None = None, amp_dtype: torch.dtype | None = None
+    segmenter: nn.Module,
+    *,
+    handlers: list[Any] | None = None,
+    loader: DataLoader | None = None,
+    amp_dtype: torch.dtype | None = None,
 ) -> SupervisedTrainer:
     return SupervisedTrainer(
         device="cpu",
         max_epochs=1,
-        train_data_loader=make_loader(),
+        train_data_loader=loader or make_loader(),
         network=segmenter,
         optimizer=torch.optim.Adam(segmenter.parameters(), 2e-4),
         loss_function=DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1),

@@ -8,9 +8,18 @@ from typing import Any
 
 import pytest
 
+from tests.commands import stop_server
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # WebGL 2 without a GPU
 FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def command_server() -> Iterator[None]:
+    """Ends the server of commands, which the first command starts."""
+    yield
+    stop_server()
 
 
 @pytest.fixture(scope="module")

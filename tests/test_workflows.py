@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
 import subprocess
-import sys
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from scripts.data.cohort import Cohort
 from scripts.data.phantoms import make_cohort
+from tests.commands import run
 
 BUNDLE = Path(__file__).parents[1]
 REAL_CASES = BUNDLE.parent / "shared" / "brats_cases"
@@ -37,9 +36,7 @@ CASES = 8
 def run_bundle(run_id: str, config_file: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """Runs one of the bundle's commands, as a person would in its folder."""
     options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", config_file, *options]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300, env=environment)
+    return run("monai.bundle", "run", run_id, "--config_file", config_file, *options)
 
 
 def assert_clear_error(result: subprocess.CompletedProcess[str], *words: str) -> None:

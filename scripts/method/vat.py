@@ -163,7 +163,7 @@ class VirtualAdversarialHandler:
             perturbation, self._perturbation = self._perturbation, None
             return perturbation
         generator = torch.Generator().manual_seed(self._seed(engine))
-        start = torch.randn(image.shape, generator=generator).to(image.device)
+        start = torch.randn(image.shape, generator=generator).to(image)
         # in lower precision a step of size xi is lost to rounding
         with torch.autocast(image.device.type, enabled=False):
             for _ in range(self.power_iterations):

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from scripts.base.errors import BundleError
 from scripts.method.losses import CriticLoss
 from scripts.method.networks import VolumetricCritic, with_initial_foreground_probability
-from tests.builders import changed, make_batch, make_critic, make_segmenter, snapshot
+from tests.builders import EXACT, changed, make_batch, make_critic, make_segmenter, snapshot
 
 
 def leaves(critic: nn.Module) -> list[nn.Module]:
@@ -36,11 +36,11 @@ def test_a_stride_of_2_has_an_eighth_of_the_multiplications_and_its_logits_stay_
         work.append(counter.get_total_flops())
     assert 7 < work[0] / work[1] < 8.1
     # a critic that is symmetric by construction judges a mirrored mask by the mirrored logits
-    critic = VolumetricCritic(channels=(4, 4, 4), stride=2).eval()
+    critic, mask = VolumetricCritic(channels=(4, 4, 4), stride=2).eval().double(), mask.double()
     for layer in leaves(critic):
         if isinstance(layer, nn.Conv3d):
             layer.weight.data += layer.weight.data.flip(2)
-    torch.testing.assert_close(critic(mask.flip(2)), critic(mask).flip(2), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(critic(mask.flip(2)), critic(mask).flip(2), rtol=0, atol=EXACT)
 
 
 def test_four_convolutions_norm_and_activation_behind_the_first_three_only() -> None:
@@ -56,8 +56,8 @@ def test_four_convolutions_norm_and_activation_behind_the_first_three_only() -> 
 
 
 def test_nothing_is_behind_the_last_convolution() -> None:
-    critic = make_critic()
-    mask = torch.rand(2, 3, 6, 6, 6)
+    critic = make_critic().double()
+    mask = torch.rand(2, 3, 6, 6, 6, dtype=torch.float64)
     before = critic(mask)
     last = leaves(critic)[-1]
     assert isinstance(last, nn.Conv3d)
@@ -65,7 +65,7 @@ def test_nothing_is_behind_the_last_convolution() -> None:
     with torch.no_grad():
         last.bias += torch.tensor([3.0, -2.0, 50.0])
     shift = torch.tensor([3.0, -2.0, 50.0])[:, None, None, None]
-    torch.testing.assert_close(critic(mask), before + shift)
+    torch.testing.assert_close(critic(mask), before + shift, rtol=0, atol=EXACT)
 
 
 def test_it_learns_to_tell_masks_from_soft_ones() -> None:
