@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from scripts.base.allocator import keep_freed_memory
+from scripts.base.allocator import reuse_freed_memory
 from scripts.base.errors import BundleError
 from scripts.tools.benchmark.tasks import Run, Task
 
@@ -67,7 +67,7 @@ def measure(tasks: Sequence[Task], *, repeats: int) -> list[Result]:
 
 def _prepare(task: Task) -> float:
     global _run
-    keep_freed_memory()
+    reuse_freed_memory()
     _run = task.prepare(**task.options)
     base = _memory()
     _run()

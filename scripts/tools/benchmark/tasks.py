@@ -22,13 +22,14 @@ from monai.utils.enums import AdversarialKeys
 from monai.utils.enums import CommonKeys as Keys
 
 from scripts.base.errors import BundleError
+from scripts.base.settings_check import check_settings
 from scripts.data.phantoms import make_cohort
 from scripts.method.networks import VolumetricCritic
 
 Run = Callable[[], None]
 
 # adversaries are on from the first iteration
-FROM_THE_START = {"critic_start": 0, "critic_ramp": 0, "vat_start": 0, "vat_ramp": 0, "epochs": 1}
+FROM_THE_START = {"critic_start": 0, "critic_ramp": 0, "vat_start": 0, "vat_ramp": 0, "epochs": 1, "val_interval": 1}
 LOSSES = ("vat_loss", AdversarialKeys.GENERATOR_LOSS.value, AdversarialKeys.DISCRIMINATOR_LOSS.value)
 
 
@@ -193,6 +194,7 @@ def _read(config_files: Sequence[str], settings: dict[str, Any]) -> ConfigParser
     parser = ConfigParser()
     parser.read_config(list(config_files))
     parser.update(settings)
+    check_settings(parser)
     return parser
 
 
