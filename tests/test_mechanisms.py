@@ -45,15 +45,15 @@ CUTS = {
     ),
     "the perturbation follows the gradient": (
         VAT,
-        "return scale_to_rms(gradient, image, rms=epsilon)",
-        "return scale_to_rms(torch.randn_like(gradient), image, rms=epsilon)",
+        "at_logits = (probability - target)",
+        "at_logits = torch.randn_like(probability)",
         "method/test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size",
     ),
     "the prediction's direction starts from a random step": (
         VAT,
         "start = torch.randn(image.shape, generator=generator)",
         "start = torch.zeros(image.shape)",
-        "method/test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size[prediction]",
+        "method/test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size[prediction-divergence]",
     ),
     "the perturbation stays on the brain": (
         VAT,

@@ -161,7 +161,7 @@ class Settings(TypedDict, total=False):
     seed: Seed
     device: Device
     is_main_process: bool
-    amp: bool
+    amp: bool | Annotated[Literal["auto"], Field(description="auto")]
     amp_dtype: Literal["float16", "bfloat16"]
     title: Text
 
@@ -179,6 +179,7 @@ class Settings(TypedDict, total=False):
     lambda_critic: From0
     vat_epsilon: Positive
     vat_target: Literal["label", "prediction"]
+    vat_direction: Literal["divergence", "loss"]
     vat_start: WholeFrom0
     vat_ramp: WholeFrom0
     vat_interval: Count

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "losses": ["AdversarialLoss", "CriticLoss"],
         "networks": ["VolumetricCritic", "with_initial_foreground_probability"],
+        "precision": ["use_mixed_precision"],
         "reciprocal_step": ["ReciprocalStep"],
         "synchronised_norm": ["synchronised"],
         "vat": ["UnlabelledVirtualAdversarialHandler", "VirtualAdversarialHandler"],

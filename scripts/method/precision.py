@@ -3,8 +3,30 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from monai.engines import AdversarialTrainer, Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def use_mixed_precision(amp: bool | str, device: torch.device | str) -> bool:
+    """Resolves the setting `amp` and logs the choice.
+
+    Args:
+        amp: True, False, or "auto": where the hardware computes in half precision, that is on GPUs and on CPUs with
+            bfloat16 instructions (AMX or AVX-512). That is read from the CPU, not timed: a seeded run must repeat.
+        device: of the training.
+    """
+    if amp != "auto":
+        return bool(amp)
+    on_gpu = torch.device(device).type == "cuda"
+    cpu = torch.cpu.get_capabilities()
+    pays = on_gpu or bool(cpu.get("amx_bf16") or cpu.get("avx512_bf16"))
+    processor = "the GPU" if on_gpu else str(cpu.get("cpu_name", "this CPU"))
+    logger.info("amp auto: mixed precision is %s for %s", "on" if pays else "off", processor)
+    return pays
 
 
 def autocast(engine: Trainer) -> torch.autocast:

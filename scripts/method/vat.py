@@ -24,6 +24,7 @@ from scripts.method.precision import at_least_float32, autocast, segmenter_scale
 from scripts.method.schedules import ramp
 
 TARGETS = ("label", "prediction")
+DIRECTIONS = ("divergence", "loss")
 
 
 class VirtualAdversarialHandler:
@@ -35,11 +36,14 @@ class VirtualAdversarialHandler:
 
     where the argmax is taken to first order (`adversarial_direction`) and D_KL is `bernoulli_divergence`.
 
-    For true regions, r is taken from the graph of the trainer's own forward pass, as soon as that is complete: one
-    backward pass to the image alone. The loss is computed after the trainer's backward pass, which frees that graph,
-    and before the optimiser's step: only one graph is alive at a time. Its gradients accumulate in the parameters,
-    whatever number of batches and processes share the step (see `scripts.method.accumulation`). The loss is stored as
-    `engine.state.output["vat_loss"]`. With a weight of 0 no extra pass is run.
+    For true regions, r needs no forward pass of its own. Its direction is the gradient, with respect to the image, of
+    the divergence, taken from the graph of the trainer's forward pass by a backward pass to the image alone; or of the
+    trainer's own loss, which the trainer's backward pass computes with the others and which costs nothing.
+
+    L_vat is computed after the trainer's backward pass, which frees that graph, and before the optimiser's step: only
+    one graph is alive at a time. Its gradients accumulate in the parameters, whatever number of batches and processes
+    share the step (see `scripts.method.accumulation`). The loss is stored as `engine.state.output["vat_loss"]`. With a
+    weight of 0 no extra pass is run.
 
     Args:
         network: the segmenter. For "label", the trainer passes the whole batch to it in one forward pass.
@@ -47,6 +51,8 @@ class VirtualAdversarialHandler:
         epsilon: size of r, as root mean square over brain voxels and modalities of images in [0, 1].
         target: T: "label", the true regions as in the paper, or "prediction", the network's own prediction for the
             clean image (Miyato et al. 2018), which needs no label.
+        direction: what r raises the most: "divergence", as in Eq. 4, or "loss", the trainer's own loss, for "label"
+            only. The latter is not the first-order argmax of Eq. 4, but raises the divergence about as much.
         xi: root mean square of the random perturbation at which the direction is found; for "prediction" only.
         power_iterations: number of refinements of that direction; for "prediction" only.
         start: last iteration without the loss.
@@ -68,6 +74,7 @@ class VirtualAdversarialHandler:
         weight: float,
         epsilon: float,
         target: str = "label",
+        direction: str = "divergence",
         xi: float = 1e-3,
         power_iterations: int = 1,
         start: int = 0,
@@ -77,6 +84,11 @@ class VirtualAdversarialHandler:
     ) -> None:
         if target not in TARGETS:
             raise BundleError(f"VAT's target is '{target}'; allowed are {' and '.join(TARGETS)}.")
+        if direction not in DIRECTIONS or (direction == "loss" and target != "label"):
+            raise BundleError(
+                f"VAT's direction is '{direction}' and its target '{target}'; allowed are the directions "
+                f"{' and '.join(DIRECTIONS)}, and 'loss' with the target 'label' only."
+            )
         if weight < 0 or epsilon <= 0 or xi <= 0 or power_iterations < 1 or interval < 1:
             raise BundleError(
                 f"VAT needs weight >= 0, epsilon > 0, xi > 0, power_iterations >= 1 and interval >= 1; "
@@ -86,6 +98,7 @@ class VirtualAdversarialHandler:
         self.weight = weight
         self.epsilon = epsilon
         self.target = target
+        self.direction = direction
         self.xi = xi
         self.power_iterations = power_iterations
         self.start = start
@@ -93,7 +106,7 @@ class VirtualAdversarialHandler:
         self.interval = interval
         self.seed = seed
         self._image: torch.Tensor | None = None
-        self._perturbation: torch.Tensor | None = None
+        self._gradient: torch.Tensor | None = None
 
     def attach(self, engine: Trainer) -> None:
         """Registers the handler on the events around the trainer's forward and backward passes."""
@@ -103,7 +116,8 @@ class VirtualAdversarialHandler:
         forward_completed, backward_completed = _events_of(engine)
         if self.target == "label":
             engine.add_event_handler(Events.ITERATION_STARTED, self._watch_image)
-            engine.add_event_handler(forward_completed, self._take_direction)
+        if self.direction == "divergence" and self.target == "label":
+            engine.add_event_handler(forward_completed, self._differentiate)
         engine.add_event_handler(backward_completed, self)
 
     def __call__(self, engine: Trainer) -> None:
@@ -144,24 +158,29 @@ class VirtualAdversarialHandler:
 
         hook = self.network.register_forward_pre_hook(require_gradient)
 
-    def _take_direction(self, engine: Trainer) -> None:
-        """Takes the perturbation for true regions from the graph of the trainer's forward pass."""
-        if self._current_weight(engine) == 0:
-            return
-        image, self._image = self._image, None
+    def _differentiate(self, engine: Trainer) -> None:
+        """Takes the divergence's gradient from the graph of the trainer's forward pass."""
+        if self._current_weight(engine) > 0:
+            image = self._watched_image(engine)
+            prediction, target = engine.state.output[Keys.PRED], self._batch(engine)[1]
+            self._gradient = divergence_gradient(prediction, target, image, keep_graph=True)
+
+    def _watched_image(self, engine: Trainer) -> torch.Tensor:
+        image = self._image
         if image is None or image.shape != engine.state.output[Keys.IMAGE].shape:
             raise BundleError(
                 "VAT with target 'label' needs a trainer that passes the whole batch through VAT's network at once, "
                 "as with MONAI's SimpleInferer."
             )
-        gradient = divergence_gradient(engine.state.output[Keys.PRED], self._batch(engine)[1], image, keep_graph=True)
-        self._perturbation = scale_to_rms(gradient, image.detach(), rms=self.epsilon)
+        return image
 
     def _perturb(self, engine: Trainer, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if self.target == "label":
-            assert self._perturbation is not None
-            perturbation, self._perturbation = self._perturbation, None
-            return perturbation
+            gradient = self._gradient if self.direction == "divergence" else self._watched_image(engine).grad
+            self._image = self._gradient = None
+            assert gradient is not None
+            # a gradient that overflows by the scale of float16 makes the scaler skip the step, with VAT or without
+            return scale_to_rms(gradient.nan_to_num(0, 0, 0), image, rms=self.epsilon)
         generator = torch.Generator().manual_seed(self._seed(engine))
         start = torch.randn(image.shape, generator=generator).to(image)
         # in lower precision a step of size xi is lost to rounding

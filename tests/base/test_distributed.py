@@ -213,17 +213,14 @@ def test_without_torchrun_the_overlays_are_refused() -> None:
         join_processes("cpu")
 
 
-@pytest.mark.parametrize(("target", "same"), [("label", True), ("prediction", False)])
-def test_each_process_begins_vat_with_a_step_of_its_own(
-    target: str, same: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_process_begins_vat_with_a_step_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     image, label = make_batch()
     segmenter = make_segmenter()
     trainer = make_supervised_trainer(segmenter)
     trainer.state.output = {"image": image, "label": label, "pred": segmenter(image)}
-    handler = VirtualAdversarialHandler(segmenter, weight=1.0, epsilon=0.03, target=target)
+    handler = VirtualAdversarialHandler(segmenter, weight=1.0, epsilon=0.03, target="prediction")
     found = []
     for rank in (0, 1):
         monkeypatch.setattr("ignite.distributed.get_rank", lambda rank=rank: rank)
         found.append(handler._perturb(trainer, *handler._batch(trainer)))
-    assert torch.equal(*found) == same
+    assert not torch.equal(*found)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from ignite.engine import Events
 from torch import nn
 
-from scripts.method.precision import autocast, critic_scaler, segmenter_scaler
+from scripts.method.precision import autocast, critic_scaler, segmenter_scaler, use_mixed_precision
 from tests.builders import make_critic, make_reciprocal_trainer, make_segmenter, make_supervised_trainer
 
 DTYPES = [None, torch.bfloat16, torch.float16]
@@ -47,3 +49,28 @@ def test_the_supervised_trainers_own_scaler_is_used_wherever_it_has_one(dtype: t
         assert not used[0].is_enabled()
     else:
         assert used == [trainer.scaler]
+
+
+@pytest.mark.parametrize(
+    ("device", "capabilities", "expected"),
+    [
+        ("cuda", {}, True),
+        ("cpu", {"avx512_bf16": True}, True),
+        ("cpu", {"amx_bf16": True, "avx512_bf16": True}, True),
+        ("cpu", {"avx512_bf16": False, "amx_bf16": False, "cpu_name": "old"}, False),
+        ("cpu", {}, False),
+    ],
+)
+def test_auto_is_mixed_precision_where_the_hardware_has_it_and_says_so(
+    device: str,
+    capabilities: dict[str, Any],
+    expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    with caplog.at_level("INFO"):
+        assert use_mixed_precision("auto", device) is expected
+    assert ("on for" if expected else "off for") in caplog.text
+    assert use_mixed_precision(True, device) is True
+    assert use_mixed_precision(False, device) is False

@@ -10,13 +10,13 @@ from ignite.engine import Events
 from monai.data import Dataset
 from monai.engines import SupervisedTrainer, Trainer
 from monai.inferers import SlidingWindowInferer
+from monai.losses import DiceLoss
 from monai.utils.enums import AdversarialIterationEvents
 from torch import nn
 
 from scripts.base.errors import BundleError
 from scripts.method.losses import bernoulli_divergence
 from scripts.method.vat import (
-    TARGETS,
     UnlabelledVirtualAdversarialHandler,
     VirtualAdversarialHandler,
     adversarial_direction,
@@ -40,7 +40,12 @@ from tests.builders import (
 EPSILON = 0.03
 
 
-def make_direction(target: str, segmenter: nn.Module) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+WAYS = [("label", "divergence"), ("label", "loss"), ("prediction", "divergence")]
+
+
+def make_direction(
+    target: str, direction: str, segmenter: nn.Module
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Returns image, target and perturbation of the first step of a trainer that leaves the segmenter as it is."""
     seen: list[torch.Tensor] = []
 
@@ -50,7 +55,7 @@ def make_direction(target: str, segmenter: nn.Module) -> tuple[torch.Tensor, tor
             seen.extend([image, target, perturbation])
             return perturbation
 
-    handler = Watched(segmenter, weight=1.0, epsilon=EPSILON, target=target)
+    handler = Watched(segmenter, weight=1.0, epsilon=EPSILON, target=target, direction=direction)
     cases = make_cases() if next(segmenter.parameters()).dtype == torch.float32 else in_float64(make_cases())
     trainer = make_supervised_trainer(segmenter, handlers=[handler], loader=make_loader(cases))
     trainer.optimizer.param_groups[0]["lr"] = 0.0
@@ -63,20 +68,22 @@ def trained() -> nn.Module:
     return make_trained_segmenter()
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("target", "direction"), WAYS)
 def test_the_perturbation_has_the_set_size_in_every_sample_and_lies_on_the_brain(
-    target: str, trained: nn.Module
+    target: str, direction: str, trained: nn.Module
 ) -> None:
-    image, _, perturbation = make_direction(target, trained.double())
+    image, _, perturbation = make_direction(target, direction, trained.double())
     brain = (image != 0).any(dim=1, keepdim=True).expand_as(image)
     for change, inside in zip(perturbation, brain):
         assert change[inside].square().mean().sqrt().item() == pytest.approx(EPSILON, rel=EXACT)
         assert (change[~inside] == 0).all()
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_perturbation_is_worse_than_random_ones_of_its_size(target: str, trained: nn.Module) -> None:
-    image, against, perturbation = make_direction(target, trained)
+@pytest.mark.parametrize(("target", "direction"), WAYS)
+def test_the_perturbation_is_worse_than_random_ones_of_its_size(
+    target: str, direction: str, trained: nn.Module
+) -> None:
+    image, against, perturbation = make_direction(target, direction, trained)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         adversarial = bernoulli_divergence(against, trained(image + perturbation))
@@ -118,12 +125,14 @@ def copy_gradients(trainer: SupervisedTrainer) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in trainer.network.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_loss_changes_the_gradient_of_every_parameter(target: str) -> None:
+@pytest.mark.parametrize(("target", "direction"), WAYS)
+def test_the_loss_changes_the_gradient_of_every_parameter(target: str, direction: str) -> None:
     gradients = []
     for weight in (0.0, 0.2):
         segmenter = make_segmenter()
-        handler = VirtualAdversarialHandler(segmenter, weight=weight, epsilon=EPSILON, target=target)
+        handler = VirtualAdversarialHandler(
+            segmenter, weight=weight, epsilon=EPSILON, target=target, direction=direction
+        )
         trainer = make_supervised_trainer(segmenter, handlers=[handler])
 
         trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), lambda e: gradients.append(copy_gradients(e)))
@@ -195,12 +204,14 @@ class WithMemory(nn.Module):
         return self.net(image)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_it_leaves_the_critic_running_statistics_and_random_state_alone(target: str) -> None:
+@pytest.mark.parametrize(("target", "direction"), WAYS)
+def test_it_leaves_the_critic_running_statistics_and_random_state_alone(target: str, direction: str) -> None:
     found = []
     for weight in (0.0, 0.2):
         segmenter, critic = WithMemory(), make_critic()
-        handler = VirtualAdversarialHandler(segmenter, weight=weight, epsilon=EPSILON, target=target)
+        handler = VirtualAdversarialHandler(
+            segmenter, weight=weight, epsilon=EPSILON, target=target, direction=direction
+        )
         loader = make_loader(make_cases(2))
         trainer = make_reciprocal_trainer(segmenter, critic, handlers=[handler], loader=loader, lambda_critic=0.3)
         torch.manual_seed(0)
@@ -294,6 +305,16 @@ def test_the_direction_from_the_trainers_graph_and_the_steps_gradient_are_those_
         assert (gradient - other).norm() <= EXACT * other.norm().clamp_min(1e-12), name
 
 
+def test_the_direction_of_the_loss_is_the_gradient_of_the_trainers_loss(trained: nn.Module) -> None:
+    image, _, perturbation = make_direction("label", "loss", trained)
+    _, label = make_batch()
+    change = torch.zeros_like(image, requires_grad=True)
+    loss = DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1)(trained(image + change), label)
+    (gradient,) = torch.autograd.grad(loss, change)
+    expected = scale_to_rms(gradient, image, rms=EPSILON)
+    assert torch.cosine_similarity(perturbation.flatten(), expected.flatten(), dim=0).item() >= 0.9999
+
+
 def test_no_gradient_of_a_parameter_is_computed_for_the_direction(trained: nn.Module) -> None:
     image, label = make_batch()
     image.requires_grad_()
@@ -333,7 +354,16 @@ def test_a_trainer_that_feeds_the_network_window_by_window_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"target": "labels"}, {"epsilon": 0.0}, {"weight": -1.0}, {"xi": 0.0}, {"power_iterations": 0}, {"interval": 0}],
+    [
+        {"target": "labels"},
+        {"direction": "dice"},
+        {"target": "prediction", "direction": "loss"},
+        {"epsilon": 0.0},
+        {"weight": -1.0},
+        {"xi": 0.0},
+        {"power_iterations": 0},
+        {"interval": 0},
+    ],
 )
 def test_wrong_arguments_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(BundleError, match="VAT"):

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command line of the benchmark: `python -m scripts.tools.benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+from scripts.base.errors import report_bundle_errors
+from scripts.tools.benchmark.measure import Result, measure
+from scripts.tools.benchmark.report import machine, slopes, to_markdown
+from scripts.tools.benchmark.tasks import (
+    LOSSES,
+    Task,
+    make_phantoms,
+    phantom_shape,
+    prepare_inference,
+    prepare_loading,
+    prepare_segresnet_inference,
+    prepare_stock_adversarial,
+    prepare_supervised,
+    prepare_training,
+)
+
+VAT, CRITIC = LOSSES[:1], LOSSES[1:]
+NO_VAT, NO_CRITIC = {"lambda_vat": 0}, {"lambda_critic": 0}
+PAPER = {"vat_interval": 1, "vat_direction": "divergence", "critic_stride": 1}
+FAST = {"vat_interval": 1, "vat_direction": "loss", "critic_stride": 2}
+BF16 = {"amp": True, "amp_dtype": "bfloat16"}
+GROUPS = ("steps", "epoch", "loading", "inference", "scaling")
+
+
+def main() -> None:
+    """Measures the chosen groups, prints their tables and writes JSON."""
+    report_bundle_errors()
+    parser = argparse.ArgumentParser(prog="python -m scripts.tools.benchmark", description=__doc__)
+    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=GROUPS)
+    parser.add_argument("--config_file", nargs="+", default=["configs/train.yaml"], help="config, then overlays")
+    parser.add_argument("--settings", type=json.loads, default={}, help="JSON, such as '{\"patch_size\": 96}'")
+    parser.add_argument("--repeats", type=int, default=7, help="counted runs of each task, after one that is not (7)")
+    parser.add_argument("--case_size", type=int, default=240, help="voxels along a phantom's first axis (240)")
+    parser.add_argument("--cases", type=int, default=8, help="phantoms of an epoch (8)")
+    parser.add_argument("--output", default="output/benchmark.json", help="JSON of every run (output/benchmark.json)")
+    args = parser.parse_args()
+    found: dict[str, Any] = {"machine": machine(), "settings": args.settings}
+    print(f"{found['machine']}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        benchmark = Benchmark(args, folder)
+        for group in args.groups:
+            for title, tasks, sizes in getattr(benchmark, group)():
+                results = measure(tasks, repeats=args.repeats)
+                found[title] = {"runs": [asdict(result) for result in results]}
+                print(to_markdown(title, results))
+                if sizes:
+                    found[title] |= _print_slopes(sizes, results)
+    Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+    Path(args.output).write_text(json.dumps(found, indent=2) + "\n")
+    print(f"written to {args.output}")
+
+
+Group = Iterator[tuple[str, list[Task], Sequence[float] | None]]
+
+
+class Benchmark:
+    """The groups of tasks; each is measured in one interleaved run.
+
+    Args:
+        args: of the command line.
+        folder: for phantoms, caches and label maps.
+    """
+
+    def __init__(self, args: argparse.Namespace, folder: str) -> None:
+        self.config_files = args.config_file
+        self.settings: dict[str, Any] = args.settings | {"cache_dir": f"{folder}/cache"}
+        self.size, self.cases, self.folder = args.case_size, args.cases, folder
+        config = ConfigParser()
+        config.read_config(args.config_file)
+        self.vat_interval = args.settings.get("vat_interval", config["vat_interval"])
+
+    def steps(self) -> Group:
+        """Training steps on random patches, with MONAI's own trainers and the zoo's network beside them."""
+        peer = {"config_files": self.config_files, "settings": self.settings}
+        tasks = [
+            self._step("Dice alone", {**NO_VAT, **NO_CRITIC}, ()),
+            self._step("Dice and VAT, along the divergence", {**PAPER, **NO_CRITIC}, VAT),
+            self._step("Dice and VAT, along the loss", {**FAST, **NO_CRITIC}, VAT),
+            self._step("Dice and critic, stride 1", {**PAPER, **NO_VAT}, CRITIC),
+            self._step("Dice and critic, stride 2", {**FAST, **NO_VAT}, CRITIC),
+            self._step("reciprocal as in the paper", PAPER, LOSSES),
+            self._step("reciprocal, along the loss, stride 2", FAST, LOSSES),
+            self._step("reciprocal, the config's settings", {}, LOSSES),
+            self._step("reciprocal, the config's settings and stride 2", {"critic_stride": 2}, LOSSES),
+            self._step("Dice alone, bfloat16", {**NO_VAT, **NO_CRITIC, **BF16}, ()),
+            self._step("reciprocal, along the loss, stride 2, bfloat16", {**FAST, **BF16}, LOSSES),
+            Task("MONAI's SupervisedTrainer, same network", prepare_supervised, peer),
+            Task("MONAI's AdversarialTrainer, stock step", prepare_stock_adversarial, peer),
+            Task("SupervisedTrainer, the zoo's SegResNet", prepare_supervised, peer | {"segresnet": True}),
+        ]
+        yield "training step", tasks, None
+
+    def epoch(self) -> Group:
+        """A step of an epoch on phantoms, from the cache, with loading and augmentation."""
+        settings = self.settings | self._phantoms("phantoms", self.cases)
+        options = {"config_files": self.config_files, "phantoms": settings["dataset_dir"]}
+        variants: dict[str, dict[str, Any]] = {"Dice alone": {**NO_VAT, **NO_CRITIC}, "reciprocal": {}}
+        yield (
+            "epoch, a case",
+            [
+                Task(name, prepare_training, options | {"settings": settings | variant}, count=self._training_cases())
+                for name, variant in variants.items()
+            ],
+            None,
+        )
+
+    def loading(self) -> Group:
+        """One training case from its files, and from the cache."""
+        options = {
+            "config_files": self.config_files,
+            "settings": self.settings | self._phantoms("phantoms", self.cases),
+        }
+        yield (
+            "loading a case",
+            [
+                Task("from its files", prepare_loading, options | {"cached": False}),
+                Task("from the cache, augmented", prepare_loading, options | {"cached": True}),
+            ],
+            None,
+        )
+
+    def inference(self) -> Group:
+        """One case from its files to its label map, and the zoo's network on an image of that size."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        options = {"shape": phantom_shape(self.size), "device": device}
+        tasks = [self._inference(self.size), Task("SegResNet, the network alone", prepare_segresnet_inference, options)]
+        yield "inference of a case", tasks, None
+
+    def scaling(self) -> Group:
+        """The reciprocal step, an epoch and inference as their sizes grow."""
+        edge, batch = self.settings.get("patch_size", 64), self.settings.get("batch_size", 2)
+        edges = [edge // 2, edge * 3 // 4, edge]
+        tasks = [self._step(f"patch {e}", {**FAST, "patch_size": e}, LOSSES) for e in edges]
+        yield "step, by voxels of a patch", tasks, [e**3 for e in edges]
+        batches = [batch, 2 * batch, 4 * batch]
+        tasks = [self._step(f"batch {b}", {**FAST, "batch_size": b}, LOSSES) for b in batches]
+        yield "step, by batch size", tasks, batches
+        counts = [self.cases, 2 * self.cases, 4 * self.cases]
+        tasks = [
+            Task(
+                f"{count} cases",
+                prepare_training,
+                {
+                    "config_files": self.config_files,
+                    "phantoms": (found := self._phantoms(f"phantoms{count}", count))["dataset_dir"],
+                    "settings": self.settings | found,
+                },
+            )
+            for count in counts
+        ]
+        yield "epoch, by cases", tasks, counts
+        sizes = [self.size // 2, self.size * 3 // 4, self.size]
+        yield "inference, by voxels of a case", [self._inference(size) for size in sizes], [s**3 for s in sizes]
+
+    def _step(self, name: str, settings: dict[str, Any], losses: Sequence[str]) -> Task:
+        # a run has as many steps as VAT's interval, so that it has one step with VAT
+        steps = settings.get("vat_interval", self.vat_interval)
+        options = {"config_files": self.config_files, "settings": self.settings | settings, "losses": losses}
+        return Task(name, prepare_training, options | {"steps": steps}, count=steps)
+
+    def _inference(self, size: int) -> Task:
+        settings = self.settings | self._phantoms(f"case{size}", 1, size)
+        options = {"settings": settings, "output_dir": f"{self.folder}/inferred{size}"}
+        return Task(f"U-Net, files to label map, size {size}", prepare_inference, options)
+
+    def _phantoms(self, name: str, cases: int, size: int | None = None) -> dict[str, Any]:
+        return {"dataset_dir": make_phantoms(f"{self.folder}/{name}", cases=cases, size=size or self.size)}
+
+    def _training_cases(self) -> int:
+        return self.cases - max(round(0.2 * self.cases), 1)
+
+
+def _print_slopes(sizes: Sequence[float], results: Sequence[Result]) -> dict[str, Any]:
+    found = slopes(sizes, results)
+    print(f"log-log slope of time {found['time']:.2f}, of memory {found['memory']:.2f}\n")
+    return {"sizes": list(sizes), "slopes": found}
+
+
+if __name__ == "__main__":
+    main()
