@@ -185,7 +185,7 @@ def test_a_workflow_of_python_is_checked_when_it_is_initialised() -> None:
     workflow = ConfigWorkflow(str(CONFIGS / "train.yaml"), logging_file=False, workflow_type="train", amp="maybe")
     with pytest.raises(RuntimeError) as raised:
         workflow.initialize()
-    assert str(raised.value.__cause__) == "amp is maybe; allowed: true or false."
+    assert str(raised.value.__cause__) == "amp is maybe; allowed: true or false or auto."
 
 
 def run(*words: str) -> tuple[int, list[str]]:
