@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts.base.errors import BundleError
-from scripts.tools.benchmark.__main__ import Benchmark, main
+from scripts.tools.benchmark.__main__ import MARK, Benchmark, main
 from scripts.tools.benchmark.measure import Result, measure
 from scripts.tools.benchmark.report import slopes, summarise, to_markdown
 from scripts.tools.benchmark.tasks import Task
@@ -97,10 +97,15 @@ def test_the_slope_of_what_grows_in_proportion_is_1_and_of_a_square_2() -> None:
 def test_the_command_prints_tables_and_writes_every_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / "benchmark.json"
+    output, page = tmp_path / "benchmark.json", tmp_path / "page.md"
+    page.write_text(f"# Kept\n{MARK}\nreplaced")
     options = ["--groups", "loading", "--repeats", "2", "--case_size", "32", "--cases", "4", "--output", str(output)]
+    options += ["--page", str(page)]
     monkeypatch.setattr(sys, "argv", ["benchmark", *options, "--settings", json.dumps(SMALL)])
     main()
     assert "| from the cache, augmented |" in capsys.readouterr().out
     runs = json.loads(output.read_text())["loading a case"]["runs"]
     assert [len(run["seconds"]) for run in runs] == [2, 2]
+    assert page.read_text().startswith(f"# Kept\n{MARK}")
+    assert "| from its files |" in page.read_text()
+    assert "replaced" not in page.read_text()

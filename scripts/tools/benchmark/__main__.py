@@ -15,7 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from scripts.base.errors import report_bundle_errors
-from scripts.tools.benchmark.measure import Result, measure
+from scripts.tools.benchmark.measure import measure
 from scripts.tools.benchmark.report import machine, slopes, to_markdown
 from scripts.tools.benchmark.tasks import (
     LOSSES,
@@ -35,6 +35,7 @@ NO_VAT, NO_CRITIC = {"lambda_vat": 0}, {"lambda_critic": 0}
 PAPER = {"vat_interval": 1, "vat_direction": "divergence", "critic_stride": 1}
 FAST = {"vat_interval": 1, "vat_direction": "loss", "critic_stride": 2}
 BF16 = {"amp": True, "amp_dtype": "bfloat16"}
+MARK = "<!-- what follows is written by `python -m scripts.tools.benchmark --page` -->"
 GROUPS = ("steps", "epoch", "loading", "inference", "scaling")
 
 
@@ -48,22 +49,31 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="counted runs of each task, after one that is not (7)")
     parser.add_argument("--case_size", type=int, default=240, help="voxels along a phantom's first axis (240)")
     parser.add_argument("--cases", type=int, default=8, help="phantoms of an epoch (8)")
+    parser.add_argument("--page", help="Markdown whose part after the mark is replaced by the tables")
     parser.add_argument("--output", default="output/benchmark.json", help="JSON of every run (output/benchmark.json)")
     args = parser.parse_args()
-    found: dict[str, Any] = {"machine": machine(), "settings": args.settings}
-    print(f"{found['machine']}\n")
+    found: dict[str, Any] = {"machine": machine(), "settings": args.settings, "repeats": args.repeats}
+    tables = [", ".join(f"{name}: {value}" for name, value in found.items())]
+    print(tables[0] + "\n")
     with tempfile.TemporaryDirectory() as folder:
         benchmark = Benchmark(args, folder)
         for group in args.groups:
             for title, tasks, sizes in getattr(benchmark, group)():
                 results = measure(tasks, repeats=args.repeats)
                 found[title] = {"runs": [asdict(result) for result in results]}
-                print(to_markdown(title, results))
+                tables.append(to_markdown(title, results))
                 if sizes:
-                    found[title] |= _print_slopes(sizes, results)
+                    found[title]["slopes"] = slopes(sizes, results)
+                    tables[-1] += "\nLog-log slope of time {time:.2f}, of memory {memory:.2f}.\n".format(
+                        **found[title]["slopes"]
+                    )
+                print(tables[-1])
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     Path(args.output).write_text(json.dumps(found, indent=2) + "\n")
     print(f"written to {args.output}")
+    if args.page:
+        page = Path(args.page)
+        page.write_text("\n".join([page.read_text().split(MARK)[0] + MARK, "", *tables]))
 
 
 Group = Iterator[tuple[str, list[Task], Sequence[float] | None]]
@@ -184,12 +194,6 @@ class Benchmark:
 
     def _training_cases(self) -> int:
         return self.cases - max(round(0.2 * self.cases), 1)
-
-
-def _print_slopes(sizes: Sequence[float], results: Sequence[Result]) -> dict[str, Any]:
-    found = slopes(sizes, results)
-    print(f"log-log slope of time {found['time']:.2f}, of memory {found['memory']:.2f}\n")
-    return {"sizes": list(sizes), "slopes": found}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -62,7 +61,7 @@ def machine() -> dict[str, Any]:
     """Returns what the figures depend on: processor or GPU, threads and versions."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "device": gpu or f"{platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "device": gpu or f"{torch.cpu.get_capabilities().get('cpu_name')}, {torch.backends.cpu.get_cpu_capability()}",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }

@@ -20,6 +20,7 @@ from monai.networks.nets import SegResNet
 from monai.transforms import Compose
 from monai.utils.enums import AdversarialKeys
 from monai.utils.enums import CommonKeys as Keys
+from torch import nn
 
 from scripts.base.errors import BundleError
 from scripts.base.settings_check import check_settings
@@ -85,7 +86,7 @@ def prepare_supervised(*, config_files: Sequence[str], settings: dict[str, Any],
     network = parser.get_parsed_content("network")
     optimizer = parser.get_parsed_content("optimizer")
     if segresnet:
-        network = _segresnet().to(device, memory_format=torch.channels_last_3d)
+        network = _channels_last(_segresnet(), device)
         optimizer = torch.optim.Adam(network.parameters(), 1e-4)
     trainer = SupervisedTrainer(
         device=device,
@@ -108,8 +109,8 @@ def prepare_stock_adversarial(*, config_files: Sequence[str], settings: dict[str
     parser = _read(config_files, settings)
     parser["network_def"]["out_channels"] = 4
     device = parser.get_parsed_content("device")
-    critic = VolumetricCritic(regions=4, channels=parser.get_parsed_content("critic_def#channels"))
-    critic = critic.to(device, memory_format=torch.channels_last_3d)
+    channels = parser.get_parsed_content("critic_def#channels")
+    critic = _channels_last(VolumetricCritic(regions=4, channels=channels), device)
     bce = torch.nn.functional.binary_cross_entropy_with_logits
     trainer = AdversarialTrainer(
         device=device,
@@ -204,6 +205,10 @@ def _random_patches(parser: ConfigParser, steps: int = 1, *, regions: int = 3) -
     image = torch.rand(4, edge, edge, edge, generator=generator)
     label = (torch.rand(regions, edge, edge, edge, generator=generator) > 0.9).float()
     return Dataset([{Keys.IMAGE: image, Keys.LABEL: label}] * (parser["batch_size"] * steps))
+
+
+def _channels_last(network: nn.Module, device: torch.device) -> nn.Module:
+    return network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 def _segresnet() -> SegResNet:
