@@ -52,7 +52,8 @@ class VirtualAdversarialHandler:
         target: T: "label", the true regions as in the paper, or "prediction", the network's own prediction for the
             clean image (Miyato et al. 2018), which needs no label.
         direction: what r raises the most: "divergence", as in Eq. 4, or "loss", the trainer's own loss, for "label"
-            only. The latter is not the first-order argmax of Eq. 4, but raises the divergence about as much.
+            only. The latter is not the first-order argmax of Eq. 4, but raises the divergence about four fifths as
+            much (docs/performance.md).
         xi: root mean square of the random perturbation at which the direction is found; for "prediction" only.
         power_iterations: number of refinements of that direction; for "prediction" only.
         start: last iteration without the loss.
