@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from monai.data import DataLoader, Dataset
 from monai.engines import AdversarialTrainer, SupervisedEvaluator, SupervisedTrainer
 from monai.losses import DiceLoss
 from monai.networks.nets import BasicUNet
-from monai.transforms import Activationsd, AsDiscreted, Compose, CopyItemsd
+from monai.transforms import Activationsd, AsDiscreted, Compose, CopyItemsd, MapTransform
 from torch import nn
 
 from scripts.evaluation.metrics.brats_metric import BratsMetricHandler
@@ -186,6 +187,17 @@ def make_evaluator(
         key_val_metric={"mean_dice": BratsMetricHandler(metrics=["dice"])},
         val_handlers=handlers or [],
     )
+
+
+class AddTexture(MapTransform):
+    """Adds waves to the image, so that no region is constant; see `make_exact_cases`."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            waves = torch.arange(item[key].numel(), dtype=torch.float64).sin()
+            item[key] = item[key] + 0.01 * waves.reshape(item[key].shape)
+        return item
 
 
 def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:

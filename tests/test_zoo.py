@@ -7,9 +7,6 @@ from __future__ import annotations
 import functools
 import http.server
 import json
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from nbclient import NotebookClient
 
 from scripts.data.phantoms import make_cohort
 from scripts.tools.release import BUNDLE, NAME
+from tests.commands import run
 from tests.inference.test_exported import TRACING
 from tests.test_workflows import SMALL, voxels
 from tests.tools.test_release import SCHEMA
@@ -34,8 +32,7 @@ VERSION = json.loads((BUNDLE / "metadata.json").read_text())["version"]
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hosted")
-    command = [sys.executable, "-m", "scripts.tools.release", "--output_dir", str(folder)]
-    subprocess.run(command, cwd=BUNDLE, check=True, capture_output=True, timeout=300)
+    run("scripts.tools.release", "--output_dir", str(folder)).check_returncode()
     return folder / f"{NAME}_v{VERSION}.zip"
 
 
@@ -55,9 +52,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(name: str, *options: str, folder: Path, fails: bool = False) -> str:
     """Runs one of MONAI's commands with the bundle's scripts at hand, and gives what it printed."""
-    words = [sys.executable, "-m", "monai.bundle", name, *options]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+    result = run("monai.bundle", name, *options, cwd=folder)
     assert (result.returncode != 0) == fails, result.stderr
     return result.stdout + result.stderr
 
@@ -95,13 +90,13 @@ def test_training_evaluating_and_inferring_run(bundle: Path, phantoms: Path, tmp
     small = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
     places = ["--dataset_dir", str(phantoms), "--cache_dir", str(tmp_path / "cache"), "--output_dir"]
     weights = ["--ckpt_dir", str(tmp_path / "weights"), "--epochs", "1", "--val_interval", "1"]
-    run = functools.partial(command, folder=bundle)
-    run("run", "training", *configs("train"), *places, str(tmp_path / "train"), *weights, *small)
+    in_bundle = functools.partial(command, folder=bundle)
+    in_bundle("run", "training", *configs("train"), *places, str(tmp_path / "train"), *weights, *small)
     assert (tmp_path / "weights" / "model.pt").exists()
-    run("run", "evaluating", *configs("inference", "evaluate"), *places, str(tmp_path / "evaluate"))
+    in_bundle("run", "evaluating", *configs("inference", "evaluate"), *places, str(tmp_path / "evaluate"))
     assert (tmp_path / "evaluate" / "report.html").exists()
-    run("run", "inferring", *configs("inference"), *places, str(tmp_path / "infer"))
-    run("run_workflow", *configs("inference"), *places, str(tmp_path / "workflow"))
+    in_bundle("run", "inferring", *configs("inference"), *places, str(tmp_path / "infer"))
+    in_bundle("run_workflow", *configs("inference"), *places, str(tmp_path / "workflow"))
     first, second = (sorted((tmp_path / name).glob("*_seg.nii.gz")) for name in ("infer", "workflow"))
     assert len(first) == 5
     assert all((voxels(one) == voxels(other)).all() for one, other in zip(first, second, strict=True))

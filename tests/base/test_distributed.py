@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from scripts.base.errors import BundleError
 from scripts.data.phantoms import make_cohort
 from scripts.method.vat import VirtualAdversarialHandler
 from tests.builders import EXACT, make_batch, make_segmenter, make_supervised_trainer, snapshot
+from tests.commands import Command
 from tests.two_processes import train_alone
 
 BUNDLE = Path(__file__).parents[2]
@@ -41,13 +43,12 @@ TRAINING: dict[str, Any] = {
 # what makes runs comparable: nothing at random; float64; a texture in place of the constant background, where
 # max-pooling would meet ties that the last bit decides; and no Adam, which divides by the size of a gradient and so
 # makes whole steps of rounding errors
-TEXTURE = "$lambda image: image + 0.01 * torch.arange(image.numel(), dtype=torch.float64).sin().reshape(image.shape)"
 IN_FLOAT64 = {"_target_": "CastToTyped", "keys": ["image", "label"], "dtype": "$torch.float64"}
 ALIKE: dict[str, Any] = {
     "train#patch_transforms": [
         {"_target_": "ResizeWithPadOrCropd", "keys": ["image", "label"], "spatial_size": "@patch"},
     ],
-    "train#random_transforms": [{"_target_": "Lambdad", "keys": "image", "func": TEXTURE}, IN_FLOAT64],
+    "train#random_transforms": [{"_target_": "tests.builders.AddTexture", "keys": "image"}, IN_FLOAT64],
     "validate#preprocessing": {
         "_target_": "Compose",
         "transforms": "$@train#deterministic_transforms + [monai.transforms.CastToTyped('image', torch.float64)]",
@@ -57,17 +58,31 @@ ALIKE: dict[str, Any] = {
 }
 
 
-def run_two(*program: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *program]
+def run_two(*words: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m WORDS` in two processes with the environment that torchrun gives them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "tests"}
+    commands = [
+        Command(*words, env=shared | {"RANK": rank, "LOCAL_RANK": rank, "CUDA_VISIBLE_DEVICES": ""}) for rank in "01"
+    ]
+    first, second = (command.wait() for command in commands)
+    printed = first.stdout + second.stdout, first.stderr + second.stderr
+    return subprocess.CompletedProcess(words, first.returncode or second.returncode, *printed)
+
+
+def run_by_torchrun(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(BUNDLE), "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=900, env=environment)
 
 
-def run_bundle_twice(run_id: str, *configs: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Runs one of the bundle's commands by two processes; configs are those of the bundle, by name, or files."""
+def bundle_command(run_id: str, *configs: str, **settings: object) -> list[str]:
+    """Returns one of the bundle's commands; configs are those of the bundle, by name, or files."""
     options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     files = str([name if os.path.isabs(name) else f"configs/{name}.yaml" for name in configs])
-    return run_two("-m", "monai.bundle", "run", run_id, "--config_file", files, *options)
+    return ["monai.bundle", "run", run_id, "--config_file", files, *options]
 
 
 def read_configs(*configs: str, **settings: object) -> ConfigParser:
@@ -98,9 +113,9 @@ def trained(
     """Trains by two processes with half a batch each and everything on."""
     folder = tmp_path_factory.mktemp("trained")
     overlay = folder / "alike.json"
-    overlay.write_text(json.dumps(ALIKE | {"+imports": ["$torch.set_default_dtype(torch.float64)"]}))
+    overlay.write_text(json.dumps(ALIKE | {"+initialize": ["$torch.set_default_dtype(torch.float64)"]}))
     settings = places | SMALL | TRAINING | {"output_dir": folder, "batch_size": 1}
-    result = run_bundle_twice("training", "train", "multi_gpu_train", str(overlay), **settings)
+    result = run_by_torchrun(*bundle_command("training", "train", "multi_gpu_train", str(overlay), **settings))
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -163,7 +178,9 @@ def test_evaluating_by_two_processes_writes_what_one_does(
     parser = read_configs(*EVALUATE, **settings, output_dir=tmp_path / "one", html=False)
     parser.get_parsed_content("weights")
     parser.get_parsed_content("evaluator").run()
-    result = run_bundle_twice("evaluating", *EVALUATE, "multi_gpu_evaluate", output_dir=tmp_path / "two", **settings)
+    result = run_two(
+        *bundle_command("evaluating", *EVALUATE, "multi_gpu_evaluate", output_dir=tmp_path / "two", **settings)
+    )
     assert result.returncode == 0, result.stderr
     for name in ("per_case.csv", "reliability.csv", "summary.json", "summary.md"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
@@ -173,7 +190,7 @@ def test_evaluating_by_two_processes_writes_what_one_does(
 
 
 def test_what_two_processes_compute_together_is_what_one_computes(tmp_path: Path) -> None:
-    result = run_two("tests/two_processes.py", str(tmp_path))
+    result = run_two("tests.two_processes", str(tmp_path))
     assert result.returncode == 0, result.stderr
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     alone = train_alone()
@@ -220,7 +237,8 @@ def test_each_process_begins_vat_with_a_step_of_its_own(monkeypatch: pytest.Monk
     trainer.state.output = {"image": image, "label": label, "pred": segmenter(image)}
     handler = VirtualAdversarialHandler(segmenter, weight=1.0, epsilon=0.03, target="prediction")
     found = []
-    for rank in (0, 1):
+    for rank in (0, 1, 0):
         monkeypatch.setattr("ignite.distributed.get_rank", lambda rank=rank: rank)
         found.append(handler._perturb(trainer, *handler._batch(trainer)))
-    assert not torch.equal(*found)
+    assert torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[1])

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from scripts.base.settings import ARTEFACT_NAMES, TYPES
 from scripts.base.settings_check import CONFIGS, allowed, as_typed, check_batches, check_settings, to_type
 from scripts.evaluation.metrics.scoring_rules import SCORING_RULES
 from scripts.evaluation.robustness.artefacts import ARTEFACTS
+from tests import commands
 from tests.settings_table import COMMANDS, PAGE, answer, page, parser_of, settings_of, wrong_value
 
 BUNDLE = CONFIGS.parent
@@ -189,8 +189,7 @@ def test_a_workflow_of_python_is_checked_when_it_is_initialised() -> None:
 
 
 def run(*words: str) -> tuple[int, list[str]]:
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", *words]
-    ended = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300)
+    ended = commands.run("monai.bundle", "run", *words)
     assert "Traceback" not in ended.stderr
     return ended.returncode, [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
 

@@ -18,6 +18,7 @@ from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.cohort import Cohort
 from scripts.data.datalist import main, read_datalist, write_datalist
+from tests import commands
 from tests.data.test_checks import MODALITIES, cut
 from tests.data.test_cohort import make_cohort, name_items
 from tests.data.test_discovery import NAMES_2023, cases_of, make_msd
@@ -181,8 +182,7 @@ def test_a_data_list_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scripts.data.datalist", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return commands.run("scripts.data.datalist", *arguments)
 
 
 def make_flawed(folder: Path) -> None:

@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from scripts.base.errors import BundleError
 from scripts.data.phantoms import make_cohort, make_phantom
+from tests import commands
 
 ROOT = Path(__file__).parents[2]
 T1, T1CE, T2, FLAIR = range(4)
@@ -249,8 +250,7 @@ def test_impossible_arguments_are_refused(cases: int, shape: tuple[int, ...], se
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scripts.data.phantoms", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return commands.run("scripts.data.phantoms", *arguments)
 
 
 def test_command_line_makes_a_cohort(tmp_path: Path) -> None:

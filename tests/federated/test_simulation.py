@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from scripts.base.weights import load_weights
 from scripts.data.phantoms import make_cohort
+from tests.commands import run
 
 pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed (requirements-federated.txt)")
 
@@ -39,10 +38,8 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def simulate(cohorts: list[Path], folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scripts.federated", "--sites", *map(str, cohorts)]
-    command += ["--settings", json.dumps(SETTINGS | settings), "--output_dir", str(folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=580, env=environment)
+    words = ["--settings", json.dumps(SETTINGS | settings), "--output_dir", str(folder)]
+    return run("scripts.federated", "--sites", *map(str, cohorts), *words, timeout=580)
 
 
 @pytest.mark.parametrize("local_critic", [False, True])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,9 @@ from monai.utils import optional_import
 from scripts.base.errors import BundleError
 from scripts.data.phantoms import make_cohort
 from scripts.inference.exported import OnnxNetwork, load_exported
+from tests.commands import run
 from tests.outputs import label_dice
-from tests.test_workflows import BUNDLE, INFERENCE, REAL_CASES, run_bundle, voxels
+from tests.test_workflows import INFERENCE, REAL_CASES, run_bundle, voxels
 
 DYNAMIC = "{0: 'batch', 2: 'height', 3: 'width', 4: 'depth'}"
 TRACING = "{'input_names': ['image'], 'output_names': ['pred'], 'dynamo': False, "
@@ -25,9 +24,9 @@ onnx_installed = optional_import("onnx")[1] and optional_import("onnxruntime")[1
 
 def export(command: str, path: Path, *options: str) -> Path:
     """Exports the shipped weights by MONAI's command."""
-    words = [sys.executable, "-m", "monai.bundle", command, "--net_id", "network_def", "--filepath", str(path)]
+    words = ["monai.bundle", command, "--net_id", "network_def", "--filepath", str(path)]
     words += ["--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json", "--config_file", INFERENCE]
-    result = subprocess.run([*words, *options], cwd=BUNDLE, capture_output=True, text=True, timeout=300)
+    result = run(*words, *options)
     assert result.returncode == 0, result.stderr
     return path
 

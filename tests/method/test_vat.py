@@ -164,7 +164,7 @@ def test_unlabelled_scans_change_the_gradient_of_every_parameter_and_repeat() ->
 
 
 def test_the_target_of_unlabelled_scans_is_their_own_prediction(trained: nn.Module) -> None:
-    dataset = Dataset(in_float64(list(unlabelled())))
+    dataset = Dataset(in_float64([dict(item) for item in unlabelled().data]))
     trained.double()
     handler = UnlabelledVirtualAdversarialHandler(trained, dataset, batch_size=2, weight=0.2, epsilon=EPSILON)
     trainer = make_supervised_trainer(trained)

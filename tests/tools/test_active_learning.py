@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from scripts.brats import Item
 from scripts.data.phantoms import make_cohort
 from scripts.tools.active_learning import choose
+from tests.commands import run
 
 BUNDLE = Path(__file__).parents[2]
 
@@ -37,15 +35,14 @@ def test_the_command_compares_the_ways_of_choosing(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "phantoms", cases=6, shape=(48, 48, 40))
     options = {"reviewed": 2, "draws": 1, "epochs": 2, "finetune_epochs": 1, "output_dir": tmp_path / "out"}
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-    command = [sys.executable, "-m", "scripts.tools.active_learning", cohort, *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300, env=environment)
+    command = ["scripts.tools.active_learning", cohort, *words]
+    result = run(*command)
     assert result.returncode == 0, result.stderr
     rows = list(csv.DictReader((tmp_path / "out" / "active_learning.csv").open()))
     assert [row["choice"] for row in rows] == ["none", "random", "least confident", "highest entropy"]
     assert [len(row["cases"].split()) for row in rows] == [0, 2, 2, 2]
     assert all(0 <= float(row["mean"]) <= 1 for row in rows)
     command[command.index("--reviewed") + 1] = "3"
-    refused = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300)
+    refused = run(*command)
     assert refused.returncode != 0
     assert "--reviewed 3: needs twice as many training cases, but there are 5" in refused.stderr

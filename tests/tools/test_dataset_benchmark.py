@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from scripts.data.cohort import Cohort
 from scripts.data.discovery import find_cases
 from scripts.data.phantoms import make_cohort
 from scripts.tools.dataset_benchmark import PARTS, link_cases
+from tests.commands import run
 
 BUNDLE = Path(__file__).parents[2]
 
@@ -31,8 +30,6 @@ def test_links_are_cases_of_their_own(tmp_path: Path) -> None:
 def test_each_part_gets_a_row_of_time_and_memory() -> None:
     settings = '{"patch_size": 16, "features": 8, "critic_features": 4, "spacing": 5.0}'
     command = [
-        sys.executable,
-        "-m",
         "scripts.tools.dataset_benchmark",
         "--cases",
         "4",
@@ -43,7 +40,7 @@ def test_each_part_gets_a_row_of_time_and_memory() -> None:
         "32",
         "32",
     ]
-    result = subprocess.run([*command, "--settings", settings], cwd=BUNDLE, capture_output=True, text=True, timeout=300)
+    result = run(*command, "--settings", settings)
     assert result.returncode == 0, result.stderr
     _, header, *rows = result.stdout.splitlines()
     assert header.split() == ["seconds", "of", "CPU", "peak", "GB"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 from scripts.base.errors import BundleError
 from scripts.tools.release import BUNDLE, NAME, check, collect, pack
+from tests.commands import run
 
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
 
@@ -75,8 +74,7 @@ def test_what_breaks_a_rule_is_named(files: dict[str, bytes]) -> None:
 
 
 def test_the_command_writes_archive_and_checksum(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scripts.tools.release", "--output_dir", str(tmp_path)]
-    result = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300)
+    result = run("scripts.tools.release", "--output_dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
     archive, checksum = sorted(tmp_path.iterdir())
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from scripts.evaluation.robustness.evaluation import RobustnessEvaluation, load_
 from scripts.evaluation.robustness.section import robustness_section
 from scripts.inference.inferer import BrainInferer
 from tests.builders import make_cases, make_segmenter, make_voxelwise_segmenter
+from tests.commands import run
 
 BUNDLE = Path(__file__).parents[3]
 CONFIGS = "['configs/inference.yaml','configs/evaluate.yaml','configs/robustness.yaml']"
@@ -204,9 +203,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 def run_command(**settings: object) -> subprocess.CompletedProcess[str]:
     options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "monai.bundle", "run", "robustness", "--config_file", CONFIGS, *options]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, timeout=300, env=environment)
+    return run("monai.bundle", "run", "robustness", "--config_file", CONFIGS, *options)
 
 
 def test_the_command_writes_its_files_and_names_the_checkpoints(places: dict[str, object]) -> None:
