@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 
 REAL_CASES = Path(__file__).parents[2] / "shared" / "brats_cases"
 STRIDES = (5, 4, 3)  # of the real cases' voxels, so that brute force is quick; also their spacing in mm
-WORST = {"brats2021": (240**2 + 240**2 + 155**2) ** 0.5, "brats2023": 374.0}
+WORST = {"brats2021": (240**2 + 240**2 + 155**2) ** 0.5, "brats2023": 374.0, "brats2025": 373.0}
 needs_real_cases = pytest.mark.skipif(not REAL_CASES.is_dir(), reason=f"no labelled cases at {REAL_CASES}")
 spacings = st.tuples(*[st.floats(0.3, 4)] * 3)
 

@@ -202,7 +202,7 @@ class Settings(TypedDict, total=False):
     flips: Axes
 
     # evaluation
-    scoring_rules: Literal["brats2021", "brats2023", "monai"]
+    scoring_rules: Literal["brats2021", "brats2023", "brats2025", "monai"]
     html: bool
     viewer_cases: WholeFrom0
 

@@ -30,11 +30,13 @@ class BratsMetric(CumulativeIterationMetric):
 
     | name        | rules                          | metrics                                                        |
     |-------------|--------------------------------|----------------------------------------------------------------|
-    | `brats2021` | `Brats2021`, as in the paper   | `dice`, `hd95`, `sensitivity`, `specificity`, `surface_dice`,  |
-    |             |                                | `volume_ml`, `true_volume_ml`, `lesions`, `true_lesions`,      |
-    |             |                                | `calibration_error`                                            |
+    | `brats2021` | `Brats2021`, as in the paper   | `dice`, `hd95`, `pooled_hd95`, `sensitivity`, `specificity`,   |
+    |             |                                | `surface_dice`, `volume_ml`, `true_volume_ml`, `lesions`,      |
+    |             |                                | `true_lesions`, `calibration_error`                            |
     | `brats2023` | `Brats2023`: lesion by lesion  | also `lesion_dice`, `lesion_hd95`, `missed_lesions`,           |
     |             |                                | `false_lesions`                                                |
+    | `brats2025` | `Brats2025`: lesions matched   | also `nsd`, `matched_dice`, `matched_nsd`, `matched_hd95`,     |
+    |             | one to one                     | `matched_lesions`, `missed_lesions`, `false_lesions`           |
     | `monai`     | `Monai`: NaN as MONAI gives it | as `brats2021`                                                 |
 
     If a case has no truth, metrics that need one are NaN. The voxel size is taken from the truth, or from the

@@ -19,7 +19,15 @@ from monai.metrics import (
 
 from scripts.evaluation.metrics.calibration import calibration_error
 from scripts.evaluation.metrics.lesions import DILATIONS, LesionWise, count_lesions, lesion_wise
-from scripts.evaluation.metrics.surfaces import bounding_box, hausdorff_95, surface_dice, surface_distances
+from scripts.evaluation.metrics.matching import MatchedLesions, match_lesions
+from scripts.evaluation.metrics.surfaces import (
+    bounding_box,
+    hausdorff_95,
+    normalised_surface_dice,
+    pooled_hausdorff_95,
+    surface_dice,
+    surface_distances,
+)
 
 TOLERANCE = 1.0  # mm, of the surface Dice
 WITHOUT_TRUTH = ("volume_ml", "lesions")
@@ -36,6 +44,11 @@ class Brats2021:
     | in one only   | 0                 | 373.13 mm | 0            | TN / (TN+FP) | 0            |
     | in neither    | 1                 | 0         | 1            | 1            | 1            |
 
+    There are two 95th percentiles of the Hausdorff distance, which can differ by a factor of ten. `hd95` is the larger
+    of the two directed percentiles, as in MONAI, DeepMind's surface-distance and the challenge of 2023;
+    `pooled_hd95` is the percentile of the distances of both directions together, as in medpy, panoptica and the
+    challenge of 2025. Both are treated alike if a mask is empty.
+
     No case is ever left out: an invented region has sensitivity 0, although it has no true voxel. If no voxel is
     negative, specificity is 1. `lesions` counts 26-connected components. `calibration_error` is NaN without
     probabilities, and if the region is in neither mask.
@@ -48,12 +61,15 @@ class Brats2021:
     """
 
     metrics: tuple[str, ...] = (
-        *("dice", "hd95", "sensitivity", "specificity", "surface_dice"),
+        *("dice", "hd95", "pooled_hd95", "sensitivity", "specificity", "surface_dice"),
         *("volume_ml", "true_volume_ml", "lesions", "true_lesions", "calibration_error"),
     )
     headline = "dice"  # the metric that an evaluator is ranked by
     # mm, for a missed or an invented region: the diagonal of a BraTS volume, 373.13
     worst_hd95 = math.dist((0, 0, 0), (240, 240, 155))
+    # of a region in neither mask
+    absent_overlap = 1.0
+    absent_distance = 0.0
     description = (
         "BraTS 2021. A region that only one of prediction and truth has scores Dice 0 and HD95 373.13 mm; "
         "one that neither has scores Dice 1 and HD95 0. No case is left out."
@@ -84,23 +100,24 @@ class Brats2021:
         return surface_distances(self.prediction, self.truth, spacing=self.spacing)
 
     def dice(self) -> float:
-        return _share(2 * self.hits, self.predicted + self.actual)
+        return self._overlap(2 * self.hits, self.predicted + self.actual)
 
     def hd95(self) -> float:
-        if self.distances is not None:
-            return hausdorff_95(self.distances)
-        return self.worst_hd95 if self.predicted or self.actual else 0.0
+        return self._distance_without_overlap() if self.distances is None else hausdorff_95(self.distances)
+
+    def pooled_hd95(self) -> float:
+        return self._distance_without_overlap() if self.distances is None else pooled_hausdorff_95(self.distances)
 
     def sensitivity(self) -> float:
-        return _share(self.hits, self.actual or self.predicted)
+        return self._overlap(self.hits, self.actual or self.predicted)
 
     def specificity(self) -> float:
-        return _share(self.negatives - (self.predicted - self.hits), self.negatives)
+        return (self.negatives - (self.predicted - self.hits)) / self.negatives if self.negatives else 1.0
 
     def surface_dice(self) -> float:
-        if self.distances is not None:
-            return surface_dice(self.distances, tolerance=TOLERANCE)
-        return 0.0 if self.predicted or self.actual else 1.0
+        if self.distances is None:
+            return self._overlap(0, self.predicted + self.actual)
+        return surface_dice(self.distances, tolerance=TOLERANCE)
 
     def volume_ml(self) -> float:
         return self.predicted * math.prod(self.spacing) / 1000
@@ -119,6 +136,12 @@ class Brats2021:
         if self.probabilities is None or not near.any():
             return math.nan
         return calibration_error(self.probabilities, self.whole_truth, near, spacing=self.spacing)
+
+    def _overlap(self, part: int, whole: int) -> float:
+        return part / whole if whole else self.absent_overlap
+
+    def _distance_without_overlap(self) -> float:
+        return self.worst_hd95 if self.predicted or self.actual else self.absent_distance
 
 
 class Brats2023(Brats2021):
@@ -150,6 +173,60 @@ class Brats2023(Brats2021):
         return self.lesion_wise.false
 
 
+class Brats2025(Brats2021):
+    """The rules of BraTS 2025, as the challenge's package applies them for glioma.
+
+    | region        | dice, nsd, matched_dice, matched_nsd | pooled_hd95, matched_hd95 |
+    |---------------|--------------------------------------|---------------------------|
+    | in both masks | of the region, of matched lesions    | in mm                     |
+    | in one only   | 0                                    | 373 mm                    |
+    | in neither    | NaN, left out of means               | NaN, left out of means    |
+
+    `nsd` is the normalised surface Dice at a tolerance of the smallest edge of a voxel. Lesions are matched one to one
+    (see `matching.match_lesions`). Metrics of the other scoring rules are given as well.
+    """
+
+    metrics = (
+        *Brats2021.metrics,
+        *("nsd", "matched_dice", "matched_nsd", "matched_hd95", "matched_lesions", "missed_lesions", "false_lesions"),
+    )
+    worst_hd95 = 373.0
+    absent_overlap = absent_distance = math.nan
+    description = (
+        "BraTS 2025. A region that only one of prediction and truth has scores Dice 0 and HD95 373 mm; one that "
+        "neither has is left out. Lesions are matched one to one: Dice, NSD and HD95 are means over matched lesions; "
+        "missed and false lesions are counted. The challenge's HD95 is the pooled one."
+    )
+
+    @cached_property
+    def matched(self) -> MatchedLesions:
+        """Scores of the matched lesions of the region."""
+        return match_lesions(self.prediction, self.truth, spacing=self.spacing, worst_hd95=self.worst_hd95)
+
+    def nsd(self) -> float:
+        if self.distances is None:
+            return self._overlap(0, self.predicted + self.actual)
+        return normalised_surface_dice(self.distances, tolerance=min(self.spacing))
+
+    def matched_dice(self) -> float:
+        return self.matched.dice
+
+    def matched_nsd(self) -> float:
+        return self.matched.nsd
+
+    def matched_hd95(self) -> float:
+        return self.matched.hd95
+
+    def matched_lesions(self) -> float:
+        return self.matched.matched
+
+    def missed_lesions(self) -> float:
+        return self.matched.missed
+
+    def false_lesions(self) -> float:
+        return self.matched.false
+
+
 class Monai(Brats2021):
     """The metrics as MONAI's functions compute them, in float32: NaN for most regions that a mask lacks.
 
@@ -178,6 +255,10 @@ class Monai(Brats2021):
                 *self.pair, include_background=True, percentile=95, spacing=list(self.spacing)
             ).item()
 
+    def pooled_hd95(self) -> float:
+        # MONAI has no such function
+        return math.nan if self.distances is None else pooled_hausdorff_95(self.distances)
+
     def sensitivity(self) -> float:
         return self._of_confusion("sensitivity")
 
@@ -197,8 +278,9 @@ class Monai(Brats2021):
         return compute_confusion_matrix_metric(name, torch.tensor(counts, dtype=torch.float64)).item()
 
 
-SCORING_RULES: dict[str, type[Brats2021]] = {"brats2021": Brats2021, "brats2023": Brats2023, "monai": Monai}
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 1.0
+SCORING_RULES: dict[str, type[Brats2021]] = {
+    "brats2021": Brats2021,
+    "brats2023": Brats2023,
+    "brats2025": Brats2025,
+    "monai": Monai,
+}

@@ -42,9 +42,22 @@ def hausdorff_95(distances: Sequence[np.ndarray]) -> float:
     return float(max(np.percentile(directed, 95) for directed in distances))
 
 
+def pooled_hausdorff_95(distances: Sequence[np.ndarray]) -> float:
+    """Returns the 95th percentile of the surface distances of both directions together, in mm."""
+    return float(np.percentile(np.concatenate(distances), 95))
+
+
 def surface_dice(distances: Sequence[np.ndarray], *, tolerance: float) -> float:
     """Returns the share of the voxels of both surfaces that are within a tolerance, in mm, of the other surface."""
     return float((np.concatenate(distances) <= tolerance + ROUNDING).mean())
+
+
+def normalised_surface_dice(distances: Sequence[np.ndarray], *, tolerance: float) -> float:
+    """Returns the mean, over the two surfaces, of the share of voxels within a tolerance, in mm, of the other surface.
+
+    Unlike in `surface_dice`, both surfaces weigh the same however many voxels they have.
+    """
+    return float(np.mean([(directed <= tolerance + ROUNDING).mean() for directed in distances]))
 
 
 def bounding_box(mask: np.ndarray, margin: Sequence[int]) -> tuple[slice, ...]:

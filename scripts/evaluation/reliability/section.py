@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from monai.config import PathLike
 
-from scripts.evaluation.reliability.summary import UNCERTAINTIES, ZONE_TITLES, as_text
+from scripts.evaluation.reliability.summary import SCORES, UNCERTAINTIES, ZONE_TITLES, as_text, difference_as_text
 from scripts.evaluation.report.sections import Section
 from scripts.web.pages import render
 
 TEMPLATE = Path(__file__).parent / "web" / "reliability.html"
-SCORES = {"auroc": "AUROC", "average_precision": "average precision"}
 
 
 def reliability_section(folder: PathLike) -> Section | None:
@@ -23,11 +25,10 @@ def reliability_section(folder: PathLike) -> Section | None:
         return None
     summary = json.loads(path.read_text())
     headings = ["region", "N", "wrong voxels"]
-    headings += [f"{title}, {uncertainty}" for title in SCORES.values() for uncertainty in UNCERTAINTIES]
+    headings += [f"{title}, {name}" for title in SCORES.values() for name in (*UNCERTAINTIES, "difference")]
     zones = {
         ZONE_TITLES[zone]: [
-            [region, means["n"], _percent(means["wrong_share"])]
-            + [as_text(means[f"{score}_{uncertainty}"]) for score in SCORES for uncertainty in UNCERTAINTIES]
+            [region, means["n"], _percent(means["wrong_share"]), *itertools.chain(*(_scores(means, s) for s in SCORES))]
             for region, means in regions.items()
         ]
         for zone, regions in summary["zones"].items()
@@ -38,6 +39,11 @@ def reliability_section(folder: PathLike) -> Section | None:
     ]
     html = render(TEMPLATE, verdict=summary["verdict"], headings=headings, zones=zones, correlations=correlations)
     return Section("Reliability of the critic", html)
+
+
+def _scores(means: Mapping[str, Any], score: str) -> list[str]:
+    values = [as_text(means[f"{score}_{uncertainty}"]) for uncertainty in UNCERTAINTIES]
+    return [*values, difference_as_text(means[f"{score}_difference"])]
 
 
 def _percent(value: float | None) -> str:

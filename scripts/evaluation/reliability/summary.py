@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import bootstrap, spearmanr
 
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 from scripts.evaluation.reliability.scores import UNCERTAINTIES, ZONES, Row
 
+SCORES = {"auroc": "AUROC", "average_precision": "average precision"}
+RESAMPLES = 9999
 ZONE_TITLES = {
     "boundary": "within 3 mm of the prediction's surface",
     "neighbourhood": "within 10 mm of the predicted or true region",
@@ -24,7 +26,9 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
 
     Returns:
         `zones`: for each zone and region, and for `all` regions, the means of `wrong_share`, `auroc_*` and
-        `average_precision_*` over the `n` rows that have them; `correlation`: for each region, Spearman's rank
+        `average_precision_*` over the `n` rows that have them, and as `auroc_difference` and
+        `average_precision_difference` those of the critic minus those of the entropy, with `mean` and the bounds `low`
+        and `high` of the interval over cases (see `_difference`); `correlation`: for each region, Spearman's rank
         correlation over the `n` cases of Dice with the critic's mean confidence (`critic`) and with the negative mean
         entropy (`entropy`); `verdict`: lines of text; `cases` and `note`. What cannot be computed is None.
     """
@@ -32,17 +36,54 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     for zone in ZONES:
         for region in (*REGIONS, "all"):
             scored = [r for r in rows if region in (r["region"], "all") and not math.isnan(r[f"{zone}_auroc_critic"])]
-            names = ["wrong_share", *(f"{s}_{u}" for s in ("auroc", "average_precision") for u in UNCERTAINTIES)]
+            names = ["wrong_share", *(f"{s}_{u}" for s in SCORES for u in UNCERTAINTIES)]
             means = {name: _mean([row[f"{zone}_{name}"] for row in scored]) for name in names}
-            zones.setdefault(zone, {})[region] = means | {"n": len(scored)}
+            differences = {f"{score}_difference": _difference(scored, f"{zone}_{score}") for score in SCORES}
+            zones.setdefault(zone, {})[region] = means | differences | {"n": len(scored)}
     correlation = {region: _correlation([r for r in rows if r["region"] == region]) for region in REGIONS}
     summary = {"cases": len(rows) // len(REGIONS), "zones": zones, "correlation": correlation}
     return {"note": NOT_FOR_DIAGNOSIS} | summary | {"verdict": _verdict(zones, correlation)}
 
 
+def difference_as_text(difference: Mapping[str, float | None]) -> str:
+    """Returns a difference and its interval as text."""
+    mean, low, high = (
+        None if difference[key] is None else f"{difference[key]:+.3f}" for key in ("mean", "low", "high")
+    )
+    return "n/a" if mean is None else mean if low is None else f"{mean} ({low} to {high})"
+
+
 def as_text(value: float | None) -> str:
     """Returns a number with three decimals, `n/a` for None."""
     return "n/a" if value is None else f"{value:.3f}"
+
+
+def _difference(rows: Sequence[Row], score: str) -> dict[str, float | None]:
+    """Returns the critic's mean score minus the entropy's, with the 95 % percentile bootstrap interval over cases.
+
+    Cases are resampled with all their regions, because the regions of a patient are not independent. The bounds are
+    None if there are fewer than two cases.
+    """
+    by_case: dict[str, list[float]] = {}
+    for row in rows:
+        by_case.setdefault(row["case"], []).append(row[f"{score}_critic"] - row[f"{score}_entropy"])
+    sums = np.array([sum(differences) for differences in by_case.values()])
+    counts = np.array([len(differences) for differences in by_case.values()])
+    if not len(counts):
+        return {"mean": None, "low": None, "high": None}
+    interval: tuple[float | None, float | None] = (None, None)
+    if len(counts) > 1:
+        result = bootstrap(
+            (sums, counts),
+            lambda s, c, axis: s.sum(axis) / c.sum(axis),
+            paired=True,
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            method="percentile",  # BCa is undefined if all cases are equal
+            rng=np.random.default_rng(0),
+        )
+        interval = (float(result.confidence_interval.low), float(result.confidence_interval.high))
+    return {"mean": float(sums.sum() / counts.sum()), "low": interval[0], "high": interval[1]}
 
 
 def _correlation(rows: Sequence[Row]) -> dict[str, float | int | None]:
@@ -66,7 +107,8 @@ def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[s
         word = "better than" if critic > entropy else "worse than" if critic < entropy else "as well as"
         lines.append(
             f"{title}, the critic finds wrong voxels {word} the entropy: AUROC {critic:.3f} against {entropy:.3f} "
-            f"(0.5 is chance; mean over N = {means['n']} cases and regions)"
+            f"(0.5 is chance; mean over N = {means['n']} cases and regions), "
+            f"difference {difference_as_text(means['auroc_difference'])}"
         )
     ranks = [f"{r} {as_text(c['critic'])} against {as_text(c['entropy'])}" for r, c in correlation.items()]
     return [

@@ -18,7 +18,7 @@ from scripts.brats import REGIONS, TISSUES
 from scripts.evaluation.metrics.scoring_rules import SCORING_RULES
 from scripts.evaluation.report.sections import Section
 from scripts.evaluation.report.summary import Summary, describe_in_words, paper_table, summarise
-from scripts.evaluation.report.tables import METRIC_FORMATS, case_means, checked, left_out_lines
+from scripts.evaluation.report.tables import HD95_NOTE, METRIC_FORMATS, case_means, checked, left_out_lines
 from scripts.evaluation.report.viewer import ViewerCase
 from scripts.web.pages import render
 
@@ -26,8 +26,10 @@ TEMPLATE = Path(__file__).parent / "web" / "report.html"
 # columns of the list of cases; per_case.csv has everything
 _LISTED = {
     "lesion_dice": ("mean", *REGIONS),
+    "matched_dice": ("mean", *REGIONS),
     "dice": ("mean", *REGIONS),
     "hd95": ("mean", *REGIONS),
+    "pooled_hd95": ("mean",),
     "volume_ml": ("WT",),
     "true_volume_ml": ("WT",),
 }
@@ -93,6 +95,7 @@ def write_report(
         paper_rows=paper_table(summary),
         summary_rows=_summary_rows(summary),
         left_out=left_out_lines(arrays),
+        hd95_note=HD95_NOTE,
         columns=_columns(arrays),
         case_rows=_case_rows(cases, arrays),
         plots=plots,

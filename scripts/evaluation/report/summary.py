@@ -11,7 +11,7 @@ from monai.config import NdarrayOrTensor as Array
 from scipy.stats import bootstrap
 
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_NAMES, REGIONS
-from scripts.evaluation.report.tables import METRIC_FORMATS, case_means, checked, left_out_lines
+from scripts.evaluation.report.tables import HD95_NOTE, METRIC_FORMATS, case_means, checked, left_out_lines
 
 RESAMPLES = 9999
 # n, left_out, and, None if there are too few cases, mean, sd, median, q1, q3, low95, high95
@@ -73,7 +73,8 @@ def summary_markdown(metrics: Mapping[str, Array], summary: Summary, *, title: s
         headings = (METRIC_FORMATS[name].title, "— median [quartiles]", "— 95 % interval of the mean")
         rows += [[heading, *cells] for heading, cells in zip(headings, zip(*described))]
     lines += ["Mean ± SD over cases; `mean` is a case's mean over its regions.", "", *_table(rows)]
-    return "\n".join([*lines, *(f"\n{line}" for line in left_out_lines(arrays))]) + "\n"
+    notes = [*left_out_lines(arrays), HD95_NOTE]
+    return "\n".join([*lines, *(f"\n{line}" for line in notes)]) + "\n"
 
 
 def paper_table(summary: Summary) -> list[list[str]]:

@@ -42,11 +42,17 @@ class MetricFormat(NamedTuple):
 METRIC_FORMATS = {
     "dice": MetricFormat("Dice"),
     "hd95": MetricFormat("HD95", "mm", 2),
+    "pooled_hd95": MetricFormat("Pooled HD95", "mm", 2),
     "sensitivity": MetricFormat("Sensitivity"),
     "specificity": MetricFormat("Specificity"),
     "surface_dice": MetricFormat("Surface Dice at 1 mm"),
+    "nsd": MetricFormat("NSD"),
     "lesion_dice": MetricFormat("Lesion-wise Dice"),
     "lesion_hd95": MetricFormat("Lesion-wise HD95", "mm", 2),
+    "matched_dice": MetricFormat("Dice of matched lesions"),
+    "matched_nsd": MetricFormat("NSD of matched lesions"),
+    "matched_hd95": MetricFormat("Pooled HD95 of matched lesions", "mm", 2),
+    "matched_lesions": MetricFormat("Matched lesions", decimals=2, averaged=False),
     "missed_lesions": MetricFormat("Missed lesions", decimals=2, averaged=False),
     "false_lesions": MetricFormat("False lesions", decimals=2, averaged=False),
     "lesions": MetricFormat("Lesions, predicted", decimals=2, averaged=False),
@@ -55,9 +61,16 @@ METRIC_FORMATS = {
     "true_volume_ml": MetricFormat("Volume, true", "ml", 2, averaged=False),
     "calibration_error": MetricFormat("Calibration error"),
 }
-# what fits a terminal: the metrics of the paper's tables, or those of BraTS 2023
-PAPER_METRICS = ("dice", "hd95", "sensitivity", "specificity")
-LESION_METRICS = ("lesion_dice", "lesion_hd95", "dice", "hd95")
+PAPER_METRICS = ("dice", "hd95", "sensitivity", "specificity")  # of the paper's tables
+# what fits a terminal, by the metric that only these scoring rules have
+SCREEN_METRICS = {
+    "lesion_dice": ("lesion_dice", "lesion_hd95", "dice", "hd95"),
+    "matched_dice": ("matched_dice", "matched_hd95", "dice", "pooled_hd95"),
+}
+HD95_NOTE = (
+    "HD95: the larger of the two directed 95th percentiles of the surface distances; pooled HD95: the 95th percentile "
+    "of both directions together, as BraTS counts it since 2025"
+)
 
 
 def region_table(metrics: Mapping[str, Array]) -> str:
@@ -66,13 +79,14 @@ def region_table(metrics: Mapping[str, Array]) -> str:
     NaN is left out of the means, and a line says for how many cases.
 
     Args:
-        metrics: values (N, 3) of cases and regions by names of `METRIC_FORMATS`. `LESION_METRICS` are shown if they
-            are among them, otherwise `PAPER_METRICS`.
+        metrics: values (N, 3) of cases and regions by names of `METRIC_FORMATS`. Those of `SCREEN_METRICS` for the
+            scoring rules are shown, otherwise `PAPER_METRICS`.
 
     Raises:
         BundleError: if there is no such metric or no case, or shapes differ.
     """
-    arrays = checked(metrics, names=LESION_METRICS if "lesion_dice" in metrics else PAPER_METRICS)
+    names = next((names for only, names in SCREEN_METRICS.items() if only in metrics), PAPER_METRICS)
+    arrays = checked(metrics, names=names)
     columns = [["region", *REGIONS, "mean"]]
     for name, values in arrays.items():
         rows = [*values.T, case_means(values)]
@@ -81,7 +95,12 @@ def region_table(metrics: Mapping[str, Array]) -> str:
     widths = [max(map(len, column)) for column in columns]
     lines = ["   ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in zip(*columns)]
     count = len(next(iter(arrays.values())))
-    return "\n".join([*lines, f"mean ± SD, N = {count}", *left_out_lines(arrays), NOT_FOR_DIAGNOSIS])
+    notes = [
+        f"mean ± SD, N = {count}",
+        *left_out_lines(arrays),
+        *([HD95_NOTE] if any("hd95" in n for n in arrays) else []),
+    ]
+    return "\n".join([*lines, *notes, NOT_FOR_DIAGNOSIS])
 
 
 def left_out_lines(metrics: Mapping[str, np.ndarray]) -> list[str]:

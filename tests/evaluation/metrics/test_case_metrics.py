@@ -23,6 +23,7 @@ from tests.masks import (
     brute_distances,
     brute_hd95,
     needs_real_cases,
+    percentile_95,
     real_pairs,
     spacings,
 )
@@ -37,7 +38,7 @@ CHANCES = np.full(EMPTY.shape, 0.5)
     prediction=blobs(),
     truth=blobs(),
     spacing=spacings,
-    scoring_rules=st.sampled_from(["brats2021", "brats2023"]),
+    scoring_rules=st.sampled_from(["brats2021", "brats2023", "brats2025"]),
     dtype=st.sampled_from([torch.bool, torch.uint8, torch.float32, torch.bfloat16]),
 )
 def test_metrics_of_blobs_equal_brute_force(
@@ -60,22 +61,31 @@ def check(
     found: dict[str, list[float]], prediction: np.ndarray, truth: np.ndarray, spacing: Spacing, scoring_rules: str
 ) -> None:
     for region, (p, t) in enumerate(zip(prediction, truth)):
-        for metric, (value, tolerance) in brute_force_metrics(p, t, spacing, WORST[scoring_rules]).items():
-            assert found[metric][region] == pytest.approx(value, abs=tolerance, rel=0), (metric, REGIONS[region])
+        for metric, (value, tolerance) in brute_force_metrics(p, t, spacing, scoring_rules).items():
+            assert found[metric][region] == pytest.approx(value, abs=tolerance, rel=0, nan_ok=True), (
+                metric,
+                REGIONS[region],
+            )
 
 
-def brute_force_metrics(p: np.ndarray, t: np.ndarray, spacing: Spacing, worst: float) -> dict[str, tuple[float, float]]:
+def brute_force_metrics(
+    p: np.ndarray, t: np.ndarray, spacing: Spacing, scoring_rules: str
+) -> dict[str, tuple[float, float]]:
     """Each metric with what it may differ by."""
     tp, fp, fn, tn = (p & t).sum(), (p & ~t).sum(), (~p & t).sum(), (~p & ~t).sum()
     both, either = p.any() and t.any(), p.any() or t.any()
-    hd95, surface_dice = (worst, 0.0) if either else (0.0, 1.0)
+    absent = {"brats2025": (math.nan, math.nan)}.get(scoring_rules, (0.0, 1.0))
+    hd95, surface_dice = (WORST[scoring_rules], 0.0) if either else absent
+    pooled_hd95 = hd95
     if both:
         hd95 = brute_hd95(p, t, spacing)
+        pooled_hd95 = percentile_95(np.concatenate(brute_distances(p, t, spacing)))
         surface_dice = np.concatenate([d <= 1 + 1e-6 for d in brute_distances(p, t, spacing)]).mean()
     return {
-        "dice": (2 * tp / (2 * tp + fp + fn) if either else 1, 1e-9),
+        "dice": (2 * tp / (2 * tp + fp + fn) if either else absent[1], 1e-9),
         "hd95": (hd95, 1e-6),
-        "sensitivity": (tp / (tp + fn) if t.any() else 1 - p.any(), 1e-9),
+        "pooled_hd95": (pooled_hd95, 1e-6),
+        "sensitivity": (tp / (tp + fn) if t.any() else 0 if p.any() else absent[1], 1e-9),
         "specificity": (tn / (tn + fp) if (~t).any() else 1, 1e-9),
         "surface_dice": (surface_dice, 1e-9),
         "volume_ml": (p.sum() * spacing[0] * spacing[1] * spacing[2] / 1000, 1e-9),
@@ -138,7 +148,7 @@ def test_what_is_no_case_is_refused(prediction: Any, truth: Any, probabilities: 
 @pytest.mark.parametrize(
     ("scoring_rules", "metrics", "message"),
     [
-        ("brats2022", None, "scoring_rules: found 'brats2022'; give one of brats2021, brats2023, monai"),
+        ("brats2022", None, "scoring_rules: found 'brats2022'; give one of brats2021, brats2023, brats2025, monai"),
         ("brats2021", ["dice", "Dice"], r"metrics: found \['dice', 'Dice'\]; give some of dice, hd95"),
         ("brats2021", "lesion_dice", "metrics: found 'lesion_dice'.*the metrics of brats2021"),
         ("brats2021", [], r"metrics: found \[\]; give some"),

@@ -15,26 +15,39 @@ from scripts.evaluation.metrics.scoring_rules import SCORING_RULES, Brats2021
 from tests.masks import needs_real_cases, real_pairs
 
 NAN = math.nan
-METRICS = ("dice", "hd95", "sensitivity", "specificity", "surface_dice", "lesion_dice", "lesion_hd95")
+METRICS = ("dice", "hd95", "pooled_hd95", "sensitivity", "specificity", "surface_dice")
+LESION_METRICS = {
+    "brats2023": ("lesion_dice", "lesion_hd95", "missed_lesions", "false_lesions"),
+    "brats2025": (
+        *("nsd", "matched_dice", "matched_nsd", "matched_hd95"),
+        *("matched_lesions", "missed_lesions", "false_lesions"),
+    ),
+}
 # of a volume of 1000 voxels, where a region of 64 voxels is in neither mask, in one, or in both
 TABLE: dict[str, dict[str, tuple[float, ...]]] = {
     "brats2021": {
-        "neither": (1, 0, 1, 1, 1),
-        "invented": (0, 373.12866, 0, 936 / 1000, 0),
-        "missed": (0, 373.12866, 0, 1, 0),
-        "both": (1, 0, 1, 1, 1),
+        "neither": (1, 0, 0, 1, 1, 1),
+        "invented": (0, 373.12866, 373.12866, 0, 936 / 1000, 0),
+        "missed": (0, 373.12866, 373.12866, 0, 1, 0),
+        "both": (1, 0, 0, 1, 1, 1),
     },
     "brats2023": {
-        "neither": (1, 0, 1, 1, 1, 1, 0),
-        "invented": (0, 374, 0, 936 / 1000, 0, 0, 374),
-        "missed": (0, 374, 0, 1, 0, 0, 374),
-        "both": (1, 0, 1, 1, 1, 1, 0),
+        "neither": (1, 0, 0, 1, 1, 1, 1, 0, 0, 0),
+        "invented": (0, 374, 374, 0, 936 / 1000, 0, 0, 374, 0, 1),
+        "missed": (0, 374, 374, 0, 1, 0, 0, 374, 1, 0),
+        "both": (1, 0, 0, 1, 1, 1, 1, 0, 0, 0),
+    },
+    "brats2025": {
+        "neither": (NAN, NAN, NAN, NAN, 1, NAN, NAN, NAN, NAN, NAN, 0, 0, 0),
+        "invented": (0, 373, 373, 0, 936 / 1000, 0, 0, 0, 0, 373, 0, 0, 1),
+        "missed": (0, 373, 373, 0, 1, 0, 0, 0, 0, 373, 0, 1, 0),
+        "both": (1, 0, 0, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0),
     },
     "monai": {
-        "neither": (NAN, NAN, NAN, 1, NAN),
-        "invented": (NAN, NAN, NAN, 936 / 1000, 0),
-        "missed": (0, NAN, 0, 1, 0),
-        "both": (1, 0, 1, 1, 1),
+        "neither": (NAN, NAN, NAN, NAN, 1, NAN),
+        "invented": (NAN, NAN, NAN, NAN, 936 / 1000, 0),
+        "missed": (0, NAN, NAN, 0, 1, 0),
+        "both": (1, 0, 0, 1, 1, 1),
     },
 }
 
@@ -56,20 +69,18 @@ def region(
 def test_what_is_missed_or_invented_counts_as_the_scoring_rules_say(scoring_rules: str, row: str) -> None:
     found = region(scoring_rules, predicted=row in ("invented", "both"), true=row in ("missed", "both"))
     wanted = TABLE[scoring_rules][row]
-    metrics = [getattr(found, metric)() for metric in METRICS[: len(wanted)]]
+    metrics = [getattr(found, metric)() for metric in (*METRICS, *LESION_METRICS.get(scoring_rules, ()))]
     assert metrics == pytest.approx(wanted, nan_ok=True, abs=1e-5)
 
 
 def test_scoring_rules_list_their_metrics_in_the_order_of_tables() -> None:
     wanted = (
-        *("dice", "hd95", "sensitivity", "specificity", "surface_dice"),
+        *("dice", "hd95", "pooled_hd95", "sensitivity", "specificity", "surface_dice"),
         *("volume_ml", "true_volume_ml", "lesions", "true_lesions", "calibration_error"),
     )
     assert SCORING_RULES["brats2021"].metrics == SCORING_RULES["monai"].metrics == wanted
-    assert SCORING_RULES["brats2023"].metrics == (
-        *wanted,
-        *("lesion_dice", "lesion_hd95", "missed_lesions", "false_lesions"),
-    )
+    for name, lesion_metrics in LESION_METRICS.items():
+        assert SCORING_RULES[name].metrics == (*wanted, *lesion_metrics)
     for rules in SCORING_RULES.values():
         assert rules.headline in rules.metrics
         assert all(callable(getattr(rules, metric)) for metric in rules.metrics)

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from scripts.evaluation.metrics.surfaces import bounding_box, hausdorff_95, surface_dice, surface_distances
-from tests.masks import blobs, brute_distances, brute_hd95, spacings
+from scripts.evaluation.metrics.surfaces import (
+    bounding_box,
+    hausdorff_95,
+    normalised_surface_dice,
+    pooled_hausdorff_95,
+    surface_dice,
+    surface_distances,
+)
+from tests.masks import blobs, brute_distances, brute_hd95, percentile_95, spacings
 
 
 @settings(deadline=None)
@@ -21,8 +28,18 @@ def test_distances_equal_those_of_every_voxel_to_every_voxel(
     for one, other in zip(found, wanted):
         np.testing.assert_allclose(one, other, atol=1e-9)
     assert hausdorff_95(found) == pytest.approx(brute_hd95(prediction[0], truth[0], spacing), abs=1e-6)
+    assert pooled_hausdorff_95(found) == pytest.approx(percentile_95(np.concatenate(wanted)), abs=1e-9)
     near = sum((d <= 1 + 1e-6).sum() for d in wanted)
     assert surface_dice(found, tolerance=1) == pytest.approx(near / sum(map(len, wanted)), abs=1e-9)
+
+
+def test_the_two_kinds_of_hd95_differ_where_one_surface_is_small() -> None:
+    distances = (np.array([10.0] * 4), np.zeros(396))
+    assert hausdorff_95(distances) == 10
+    assert pooled_hausdorff_95(distances) == 0
+    # and so do the two kinds of surface Dice
+    assert surface_dice(distances, tolerance=1) == pytest.approx(396 / 400)
+    assert normalised_surface_dice(distances, tolerance=1) == pytest.approx(1 / 2)
 
 
 def test_a_distance_that_equals_the_tolerance_is_tolerated_however_spacing_was_rounded() -> None:

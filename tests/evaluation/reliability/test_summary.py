@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -54,6 +55,29 @@ def test_means_leave_out_and_count_what_cannot_be_scored() -> None:
         row["boundary_auroc_critic"] = math.nan
     rows[1]["boundary_auroc_critic"] = 0.9
     zones = summarise(rows)["zones"]["boundary"]
-    assert zones["TC"] == {"n": 0} | {name: None for name in zones["TC"] if name != "n"}
+    unknown = {"mean": None, "low": None, "high": None}
+    assert zones["TC"] == {
+        name: 0 if name == "n" else unknown if name.endswith("difference") else None for name in zones["TC"]
+    }
     assert zones["WT"]["auroc_critic"] == pytest.approx(0.7)
     assert zones["all"]["n"] == 6
+
+
+def test_differences_have_the_interval_of_resampled_cases_with_all_their_regions() -> None:
+    rows = make_rows(0.6, 0.8)
+    for row, critic in zip(rows, (0.5, 0.6, 0.7, 0.9, 0.9, 0.9, 0.7, 0.8, math.nan)):
+        row["boundary_auroc_critic"] = critic
+    found = summarise(rows)["zones"]["boundary"]["all"]["auroc_difference"]
+    # of the three cases: differences -0.3, -0.2, -0.1; 0.1, 0.1, 0.1; -0.1, 0
+    cases = [(-0.6, 3), (0.3, 3), (-0.1, 2)]
+    drawn = [
+        sum(total for total, _ in draw) / sum(count for _, count in draw) for draw in itertools.product(cases, repeat=3)
+    ]
+    assert found["mean"] == pytest.approx(-0.4 / 8)
+    # 27 equally likely resamples; their 2.5th and 97.5th percentiles are the extremes, whatever the random numbers
+    assert (found["low"], found["high"]) == pytest.approx((min(drawn), max(drawn)))
+
+
+def test_one_case_has_a_difference_and_no_interval() -> None:
+    found = summarise(make_rows(0.6, 0.8)[:3])["zones"]["neighbourhood"]["all"]["average_precision_difference"]
+    assert found == {"mean": pytest.approx(-0.2), "low": None, "high": None}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from scripts.base.errors import BundleError
-from scripts.evaluation.report.tables import METRIC_FORMATS, case_means, region_table, write_per_case
+from scripts.evaluation.report.tables import HD95_NOTE, METRIC_FORMATS, case_means, region_table, write_per_case
 
 METRICS_OF_TWO = {
     "hd95": torch.tensor([[1.0, 2, 373.1287], [3, 2, 0]]),
@@ -28,6 +28,7 @@ def test_table_has_mean_and_deviation_of_each_region_for_the_metrics_given() -> 
         "    ET   0.5000 ± 0.7071   186.56 ± 263.84",
         "  mean   0.7000 ± 0.1886    63.52 ±  87.48",
         "mean ± SD, N = 2",
+        HD95_NOTE,
         "Not for diagnosis.",
     ]
 
@@ -37,6 +38,19 @@ def test_table_of_brats_2023_is_of_lesions_and_of_whole_regions() -> None:
     heading, first, *_ = region_table(metrics | {"sensitivity": torch.zeros(2, 3)}).splitlines()
     assert re.split(r"\s{3,}", heading) == ["region", "Lesion-wise Dice", "Lesion-wise HD95 (mm)", "Dice", "HD95 (mm)"]
     assert [first.split()[i] for i in (1, 4, 7, 10)] == ["0.2500", "374.00", "0.8000", "2.00"]
+
+
+def test_table_of_brats_2025_is_of_matched_lesions_and_of_whole_regions() -> None:
+    names = ("matched_dice", "matched_hd95", "pooled_hd95", "nsd")
+    heading, *_ = region_table(METRICS_OF_TWO | dict.fromkeys(names, torch.ones(2, 3))).splitlines()
+    shown = ["Dice of matched lesions", "Pooled HD95 of matched lesions (mm)", "Dice", "Pooled HD95 (mm)"]
+    assert re.split(r"\s{3,}", heading) == ["region", *shown]
+
+
+def test_the_note_says_which_hd95_is_which_where_one_is_shown() -> None:
+    for words in ("larger of the two directed", "pooled HD95", "both directions together"):
+        assert words in HD95_NOTE
+    assert HD95_NOTE not in region_table({"dice": torch.ones(2, 3)})
 
 
 def test_table_of_one_case_has_no_deviation() -> None:
