@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,11 +22,12 @@ from tqdm.contrib.concurrent import thread_map
 
 from scripts.base.errors import BundleError, one_line
 from scripts.brats import LABEL_VALUES, Item
+from scripts.data.background import SAMPLES, check_skull
 from scripts.data.discovery import files_of, hash_item
 
 itk, _ = optional_import("itk")
 
-RULES = 2  # increased whenever the checks find what they did not find before
+RULES = 3  # increased whenever the checks find what they did not find before
 AFFINE_TOLERANCE = 1e-3
 # A header beyond these limits is damaged, or its volume would not fit in memory: a BraTS volume has 240 voxels of 1 mm
 # along an axis and 9 million in total.
@@ -34,7 +36,7 @@ MAX_VOXELS = 2**27
 MAX_EXTENT = 600.0  # mm along an axis
 MIN_SPACING = 0.1  # mm
 MAX_CODE = 5  # of sform and qform in NIfTI-1 and -2
-BLOCK = 2**20  # bytes read at once, so that a check's memory does not depend on a header
+BLOCK = 2**20  # bytes read at once, or a slice, so that a check's memory hardly depends on a header
 
 
 def check_case(item: Item) -> str | None:
@@ -43,7 +45,8 @@ def check_case(item: Item) -> str | None:
     Faults are: the item's own `fault`; a file that cannot be read in full; a header with an absurd size or spacing; a
     volume that is not 3D (or not 4D with four modalities, where the image is one file); affine, sform, qform and pixdim
     that contradict each other; modalities or label on different grids; voxels that are not finite; a modality with one
-    value everywhere; and label values that the layout does not have.
+    value everywhere, or that is not a brain alone on a uniform background; and label values that the layout does not
+    have.
     """
     if "fault" in item:
         return item["fault"]
@@ -73,7 +76,8 @@ def check_cases(items: Sequence[Item], *, cache_dir: str | None = None) -> dict[
         BundleError: where `cache_dir` cannot be written.
     """
     check = partial(_check_unless_known, cache_dir=cache_dir)
-    workers = min(8, len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
+    workers = min(8, cores)
     faults = thread_map(check, items, max_workers=workers, desc="checking cases", unit="case", disable=None)
     return {item["case"]: fault for item, fault in zip(items, faults) if fault is not None}
 
@@ -84,6 +88,8 @@ class _Volume(NamedTuple):
     affine: np.ndarray
     finite: bool
     constant: dict[int, float]  # the value of each channel that has no other
+    thinned: dict[int, np.ndarray]  # every `step`th voxel of each channel along each axis
+    step: int
     odd: list[float]  # values that this label map may not have
 
 
@@ -110,6 +116,13 @@ def _check_image(image: _Volume, *, one_file: bool) -> None:
         raise BundleError(f"{image.path}: shape {image.shape}; {allowed}")
     for channel, value in image.constant.items():
         raise BundleError(f"{image.path}: modality {channel} in it is {value:g} everywhere; export the scan again")
+    spacing = image.step * np.linalg.norm(image.affine[:3, :3], axis=0)
+    for channel, modality in image.thinned.items():
+        try:
+            check_skull(modality, spacing)
+        except BundleError as error:
+            name = f"{image.path}: modality {channel} in it" if one_file else f"{image.path}:"
+            raise BundleError(f"{name} {error}") from error
 
 
 def _check_label(label: _Volume, *, layout: str) -> None:
@@ -226,7 +239,14 @@ def _survey(
     finite, odd = True, set()
     first: dict[int, float] = {}
     varied: set[int] = set()
+    step = math.ceil((math.prod(shape[:3]) / SAMPLES) ** (1 / 3))
+    thinned: dict[int, list[np.ndarray]] = defaultdict(list)
+    seen: dict[int, int] = defaultdict(int)  # slices of each channel
     for channel, voxels in blocks:
+        if not allowed and voxels.ndim == 3:
+            with np.errstate(over="ignore"):
+                thinned[channel].append(voxels[::step, ::step, -seen[channel] % step :: step].astype(np.float32))
+            seen[channel] += voxels.shape[2]
         if voxels.dtype.kind == "f":
             with np.errstate(over="ignore"):  # volumes are loaded as float32; what overflows it counts as infinite
                 finite = finite and bool(np.isfinite(voxels.astype(np.float32, copy=False)).all())
@@ -237,23 +257,28 @@ def _survey(
             values = voxels[voxels != 0]
             odd.update(np.unique(values[~np.isin(values, allowed)])[:10].tolist())
     constant = {channel: value for channel, value in first.items() if channel not in varied}
-    return _Volume(path, tuple(shape), affine, finite, constant, sorted(odd))
+    whole = {channel: np.concatenate(parts, axis=2) for channel, parts in thinned.items()}
+    return _Volume(path, tuple(shape), affine, finite, constant, whole, step, sorted(odd))
 
 
 def _blocks(stream: Any, proxy: Any) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (channel, some of its voxels) in the order of a NIfTI file.
+    """Yields (channel, some of its slices) in the order of a NIfTI file.
 
     Raises:
         BundleError: where the file ends before its voxels do, or continues after them.
     """
     stream.seek(proxy.offset)
+    width, height, depth = (*proxy.shape[:3], 1, 1)[:3]
+    size = width * height * proxy.dtype.itemsize
+    slices = max(1, BLOCK // size)
     for channel in range(math.prod(proxy.shape[3:])):
-        size = math.prod(proxy.shape[:3]) * proxy.dtype.itemsize
-        for start in range(0, size, BLOCK):
-            content = stream.read(min(BLOCK, size - start))
-            if len(content) < min(BLOCK, size - start):
+        for start in range(0, depth, slices):
+            count = min(slices, depth - start)
+            content = stream.read(count * size)
+            if len(content) < count * size:
                 raise BundleError("is truncated, it ends before its voxels do; copy it again")
-            yield channel, apply_read_scaling(np.frombuffer(content, proxy.dtype), proxy.slope, proxy.inter)
+            voxels = np.frombuffer(content, proxy.dtype).reshape((width, height, count), order="F")
+            yield channel, apply_read_scaling(voxels, proxy.slope, proxy.inter)
     if stream.read(1):  # this also makes gzip verify its checksum
         raise BundleError("has more voxels than its header announces; correct the header")
 

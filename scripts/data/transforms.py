@@ -12,12 +12,15 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
 from monai.transforms import LoadImage, MapTransform, Spacingd
 from monai.utils import ImageMetaKey, ensure_tuple
 
 from scripts.base.errors import BundleError, one_line
-from scripts.brats import LABEL_VALUES, MSD_CHANNELS
+from scripts.brats import LABEL_VALUES, MODALITIES, MSD_CHANNELS
+from scripts.data.background import check_skull, find_background
 from scripts.data.discovery import find_cases, parse_path, refuse_name
+from scripts.data.oddities import warn_of_oddities, warn_once
 
 
 class LoadScansd(MapTransform):
@@ -33,9 +36,11 @@ class LoadScansd(MapTransform):
         keys: keys of the images.
         layout_key: key of the item's layout, which may be absent.
 
+    A background that is constant or nearly so, but not 0, is set to 0 with a warning.
+
     Raises:
-        BundleError: when the files do not make up four modalities of one shape, a folder is not of one case, or the
-            case's id cannot name a file.
+        BundleError: when the files do not make up four modalities of one shape, a folder is not of one case, the case's
+            id cannot name a file, or a modality shows more than a brain.
     """
 
     def __init__(self, keys: KeysCollection, layout_key: str = "layout", allow_missing_keys: bool = False) -> None:
@@ -54,6 +59,8 @@ class LoadScansd(MapTransform):
             image = self._load(paths)
             if len(paths) == 1 and item.get(self.layout_key) == "msd":
                 image = cast(MetaTensor, image[list(MSD_CHANNELS)])
+            _clear_background(image, paths)
+            warn_of_oddities(image.numpy(), paths)
             place = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ]))
             image.meta[ImageMetaKey.FILENAME_OR_OBJ] = os.fspath(place.with_name(f"{item['case']}.nii.gz"))
             item[key] = image
@@ -147,6 +154,20 @@ class ScaleBrainIntensityd(MapTransform):
         if low == high:  # scaling would leave nothing to crop to
             return brain.to(modality)
         return ((modality - low) / (high - low)).clamp(0, 1) * brain
+
+
+def _clear_background(image: MetaTensor, paths: Sequence[str]) -> None:
+    spacing = affine_to_spacing(image.affine).tolist()
+    for index, modality in enumerate(image.numpy()):
+        name = one_line(f"{paths[index % len(paths)]} ({MODALITIES[index]})")
+        try:
+            check_skull(modality, spacing)
+            background = find_background(modality)
+        except BundleError as error:
+            raise BundleError(f"{name}: {error}") from error
+        if background.found and not background.mask.all():
+            warn_once(f"{name}: {background.found}; it is set to 0")
+            modality[background.mask] = 0  # of the tensor's own memory
 
 
 def _paths_of(source: str | os.PathLike | Sequence[str]) -> Sequence[str]:

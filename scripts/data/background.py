@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What surrounds the brain: finds the background of a modality, sets it to 0, and tells a brain from a whole head.
+
+Everything downstream takes 0 for background. Some tools leave something else there: a z-scored -1, the nearest value of
+a quantised 0, an offset, noise of floating point, or the ringing of an interpolation. Measured on 160 volumes of BraTS:
+at least 80 % of the voxels are exactly 0, the eight corners among them; of a volume cropped to its brain, 52 %.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from scripts.base.errors import BundleError
+
+CORNER = 1 / 16  # of an axis: edge of the boxes at the corners of a volume that are taken for background
+LEAST_BACKGROUND = 0.1  # fraction of a volume; less surrounds no brain
+CONSTANT = 0.3  # fraction of voxels with exactly the value of the corners that makes it the background
+NOISE = 0.05  # largest deviation of the corners that still is background, of the brain's intensities
+TOLERANCE = 0.02  # least deviation from the corners that is not background, of the brain's intensities
+LARGEST_BRAIN = 2.3  # litres; the 40 cases measured have 1.1 to 1.8, heads with skull about 3
+LEAST_HEAD = 0.3  # litres, below which no skull is looked for
+DIP = 0.5  # intensity of skull relative to that of scalp and of brain
+SAMPLES = 2**18  # voxels that are enough to tell a head
+STRIP = "strip the skull of all four modalities first, for example by HD-BET or SynthStrip"
+
+
+class Background(NamedTuple):
+    """Where a modality's background is, and how it differs from 0 in words, or '' where it is 0 as it should be."""
+
+    mask: np.ndarray
+    found: str
+
+
+def find_background(modality: np.ndarray) -> Background:
+    """Finds the background of a modality (H, W, D), which is what its corners look like.
+
+    A constant background is where its value is. A nearly constant one is what is connected with the volume's faces and
+    deviates little from the corners; where the brain is brighter than the background, it is also what is darker, for
+    interpolation undershoots beside the brain.
+
+    Raises:
+        BundleError: where nothing uniform surrounds the brain.
+    """
+    corners = _corners(modality)
+    level = float(np.median(corners))
+    same = modality == corners.dtype.type(level)
+    if same.mean() >= CONSTANT:
+        return Background(same, "" if level == 0 else f"has the background {level:.6g} in place of 0")
+    contrast = float(np.percentile(np.abs(modality - level), 99))
+    spread = float(np.percentile(np.abs(corners - level), 99))
+    if spread > NOISE * contrast:
+        raise BundleError(f"nothing uniform surrounds the brain (the corners vary by {spread:.3g}); {STRIP}")
+    tolerance = max(2 * spread, TOLERANCE * contrast)
+    near = np.abs(modality - level) <= tolerance
+    darker = modality < level - tolerance
+    if darker.sum() < 0.2 * (~near).sum():
+        near |= darker
+    parts, _ = ndimage.label(near)
+    outside = np.unique(np.concatenate([parts[face].ravel() for face in _faces()]))
+    mask = np.isin(parts, outside[outside > 0])
+    if mask.mean() < LEAST_BACKGROUND:
+        raise BundleError(f"no background surrounds the brain ({mask.mean():.0%} of the voxels); {STRIP}")
+    return Background(mask, f"has a background that varies around {level:.3g} in place of 0")
+
+
+def check_skull(modality: np.ndarray, spacing: Sequence[float]) -> None:
+    """Looks for the skull in a modality (H, W, D) whose voxels have a size in mm.
+
+    A head is larger than a brain, and from its surface inwards come bright scalp, dark bone, and the bright brain.
+
+    Raises:
+        BundleError: where the modality shows a head.
+    """
+    step = math.ceil((modality.size / SAMPLES) ** (1 / 3))
+    thinned = modality[::step, ::step, ::step]
+    background = find_background(thinned).mask
+    size = step * np.asarray(spacing, float)
+    inside = ndimage.binary_fill_holes(~background)
+    litres = float(inside.sum() * size.prod() / 1e6)
+    if litres > LARGEST_BRAIN:
+        raise BundleError(f"shows a whole head ({litres:.1f} l, a brain has up to {LARGEST_BRAIN}); {STRIP}")
+    if litres > LEAST_HEAD and _has_dark_layer(thinned, inside, size):
+        raise BundleError(f"shows a whole head (scalp, dark bone and brain from outside inwards); {STRIP}")
+
+
+def _has_dark_layer(modality: np.ndarray, inside: np.ndarray, size: np.ndarray) -> bool:
+    values = modality[inside]
+    level = float(np.median(_corners(modality)))
+    if (values < 0).mean() > 0.2 or abs(level) > NOISE * values.max():  # ratios of normalised intensities mean nothing
+        return False
+    depth = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=size)[1:-1, 1:-1, 1:-1][inside]
+    layers = (depth / max(size.max(), 2.0)).astype(int)
+    counts = np.bincount(layers)
+    means = np.bincount(layers, weights=values) / np.maximum(counts, 1)
+    means = means[: np.flatnonzero(counts >= 20).max(initial=-1) + 1]
+    return any(
+        means[layer] < DIP * min(means[:layer].max(), means[layer + 1 :].max()) for layer in range(1, len(means) - 1)
+    )
+
+
+def _corners(modality: np.ndarray) -> np.ndarray:
+    sizes = [max(1, int(CORNER * axis)) for axis in modality.shape]
+    ends = itertools.product(*((slice(size), slice(-size, None)) for size in sizes))
+    return np.concatenate([modality[end].ravel() for end in ends])
+
+
+def _faces() -> list[tuple[slice | int, ...]]:
+    return [tuple(end if axis == which else slice(None) for axis in range(3)) for which in range(3) for end in (0, -1)]

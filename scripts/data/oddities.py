@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is odd about a loaded image, yet no reason to refuse it: warned of once, by the names of the files."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from scripts.brats import MODALITIES
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Logs a warning that this process has not logged yet."""
+    logger.warning(message)
+
+
+def warn_of_oddities(image: np.ndarray, paths: Sequence[str]) -> None:
+    """Warns of modalities that are the same, and of a brain that has one value everywhere.
+
+    Args:
+        image: modalities (4, H, W, D) in the order of `MODALITIES`, background 0.
+        paths: file of each modality, or the one file of all.
+    """
+    names = [f"{paths[index % len(paths)]} ({modality})" for index, modality in enumerate(MODALITIES)]
+    for first, second in itertools.combinations(range(len(MODALITIES)), 2):
+        if np.array_equal(image[first], image[second]):
+            warn_once(f"{names[first]} and {names[second]}: are identical, so one is not what its name says")
+    for name, modality in zip(names, image):
+        brain = modality[modality != 0]
+        if brain.size > 1 and (brain == brain[0]).all():
+            warn_once(f"{name}: is {brain[0]:g} everywhere in the brain, as a mask; give the scan itself")
