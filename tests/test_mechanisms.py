@@ -45,8 +45,8 @@ CUTS = {
     ),
     "the perturbation follows the gradient": (
         VAT,
-        "at_logits = (probability - target)",
-        "at_logits = torch.randn_like(probability)",
+        "    return gradient\n",
+        "    return torch.randn_like(gradient)\n",
         "method/test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size",
     ),
     "the prediction's direction starts from a random step": (
