@@ -28,7 +28,7 @@ from tests.faults import Fault, all_faults, nifti
 BUNDLE = Path(__file__).parents[1]
 INFERENCE = "configs/inference.yaml"
 TRAIN = "configs/train.yaml"
-SMALL: dict[str, object] = {"features": 8, "critic_features": 4, "spacing": 1.0, "patch_size": 16, "batch_size": 4}
+SMALL: dict[str, object] = {"features": 8, "critic_features": 4, "spacing": 1.0, "patch_size": 16}
 
 
 def earlier_result() -> bytes:
@@ -143,7 +143,7 @@ def train(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
         "skip_invalid": "true",
     }
     places = {"output_dir": folder / "trained", "ckpt_dir": folder / "trained", "cache_dir": folder / "trained_cache"}
-    ended = run("training", TRAIN, settings=SMALL | settings | places | {"dataset_dir": dataset})
+    ended = run("training", TRAIN, settings=SMALL | {"batch_size": 4} | settings | places | {"dataset_dir": dataset})
     refused = _refusals(ended.stdout + ended.stderr, "left out case ")
     outcomes = []
     for fault in faults:

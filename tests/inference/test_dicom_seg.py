@@ -28,6 +28,7 @@ CONFIGS = "['configs/inference.yaml','configs/dicom_seg.yaml']"
 SHAPE = (5, 6, 8)
 LABELS = np.random.default_rng(0).choice([0, 1, 2, 4], SHAPE, p=[0.4, 0.2, 0.2, 0.2])
 LABELS[1] = 0  # a frame without tumour
+LABELS[:: SHAPE[0] - 1, :: SHAPE[1] - 1, :: SHAPE[2] - 1] = 0  # the corners, by which background is known
 GRIDS = {
     "axial": Grid(),
     "axial, downwards": Grid(upwards=False),
@@ -39,7 +40,7 @@ GRIDS = {
 
 def load(folder: Path, labels: np.ndarray, grid: Grid, **tags: Any) -> dict[Hashable, Any]:
     """Writes a case whose T1ce shows the labels, loads it, and takes them from there: voxels that no affine placed."""
-    scans = np.stack([labels + number for number in (7, 0, 8, 9)])
+    scans = np.stack([labels * number for number in (7, 1, 8, 9)])
     series = save_case(folder / "case1", scans, grid, **tags)
     item = LoadScansd("image")({"image": series})
     return item | {"pred": item["image"][1:2].to("cpu"), "series": series}

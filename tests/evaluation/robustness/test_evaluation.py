@@ -230,7 +230,7 @@ def test_the_truth_is_that_of_the_trainings_validation(places: dict[str, object]
         parser = ConfigParser()
         parser.read_config([str(BUNDLE / "configs" / f"{name}.yaml") for name in names])
         parser["dataset_dir"], parser["spacing"] = places["dataset_dir"], 9.0
-        data = parser.get_parsed_content("cohort").held_out
+        data = parser.get_parsed_content("cohort").held_out_cases()
         items.append(parser.get_parsed_content(key)(dict(data[0])))
     for key in ("image", "label"):
         assert torch.equal(items[0][key].as_tensor(), items[1][key].as_tensor())
