@@ -131,7 +131,6 @@ def test_the_weights_are_plain_state_dicts_and_the_run_state_is_whole(trained: t
     state = torch.load(folder / "state_iteration=6.pt", weights_only=True)
     assert state.keys() == {"network", "critic", "optimizer", "critic_optimizer", "lr_scheduler", "run_state"}
     assert state["run_state"]["epoch"] == 2
-    assert state["run_state"]["random"].keys() == {"torch", "cuda", "numpy", "python"}
 
 
 def test_a_resumed_training_ends_as_one_that_was_not_stopped(

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Refusal of config expressions in what a client sends."""
 
 from __future__ import annotations
 

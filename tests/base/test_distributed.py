@@ -27,12 +27,12 @@ from tests.two_processes import train_alone
 BUNDLE = Path(__file__).parents[2]
 EVALUATE = ("inference", "evaluate")
 SMALL: dict[str, Any] = {"features": 16, "critic_features": 4, "spacing": 5.0, "patch_size": 16}
-# 6 phantoms to train with and 3 held out; 21 steps of two
+# 6 phantoms to train with and 3 held out; 6 steps of two
 COHORT: dict[str, Any] = {"cases": 9, "shape": (32, 32, 32)}
 TRAINING: dict[str, Any] = {
     "held_out_fraction": 0.34,
-    "epochs": 7,
-    "val_interval": 7,
+    "epochs": 2,
+    "val_interval": 2,
     "learning_rate": 0.0002,
     "learning_rate_decay": 0,
     "vat_start": 0,
@@ -151,14 +151,14 @@ def test_two_processes_with_half_a_batch_train_as_one_with_the_whole(
     trainer = parser.get_parsed_content("train#trainer")
     before = {name: snapshot(parser.get_parsed_content(name)) for name in ("network", "critic")}
     trainer.run()
-    state = torch.load(folder / "state_iteration=21.pt", weights_only=True)
-    assert state["run_state"]["iteration"] == trainer.state.iteration == 21
+    state = torch.load(folder / "state_iteration=6.pt", weights_only=True)
+    assert state["run_state"]["iteration"] == trainer.state.iteration == 6
     for name in ("network", "critic"):
         alone = parser.get_parsed_content(name).state_dict()
         found = largest_difference(state[name], alone)
         print(f"{name}: weights and statistics differ by at most {found:.2g}")
         assert found < EXACT
-        assert largest_difference(state[name], before[name]) > 1e-3
+        assert largest_difference(state[name], before[name]) > 1e-4
 
 
 def test_only_the_first_process_writes_and_prints(trained: tuple[Path, Any], places: dict[str, Path]) -> None:
@@ -166,7 +166,7 @@ def test_only_the_first_process_writes_and_prints(trained: tuple[Path, Any], pla
     for words in ("validation Dice", "Not for diagnosis", "weights:", "case.png"):
         assert result.stdout.count(words) == 1, result.stdout
     assert len(list((folder / "tensorboard").iterdir())) == 1
-    assert {path.name for path in places["ckpt_dir"].glob("[!.]*")} == {"model.pt", "critic.pt"}
+    assert {path.name for path in places["ckpt_dir"].glob("*.pt")} == {"model.pt", "critic.pt"}
     with open(folder / "per_case.csv") as file:
         assert len(file.readlines()) == 1 + 3 * 3
 

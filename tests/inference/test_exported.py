@@ -88,7 +88,10 @@ def test_onnx_takes_images_of_any_multiple_of_16(onnx: Path, torchscript: Path) 
     image = torch.rand(2, 4, 32, 48, 16)
     network = load_exported(str(torchscript), torch.device("cpu"))
     with torch.no_grad():
-        torch.testing.assert_close(OnnxNetwork(str(onnx))(image), network(image), rtol=1e-3, atol=1e-3)
+        exact, found = network(image), OnnxNetwork(str(onnx))(image)
+        # float32 sums of at most 256 * 27 terms, in 18 convolutions one after another
+        bound = 18 * 256 * 27 * torch.finfo(torch.float32).eps / 2 * exact.abs().max().item()
+        torch.testing.assert_close(found, exact, rtol=0, atol=bound)
     with pytest.raises(BundleError, match="--max_whole_brain_voxels 0"):
         OnnxNetwork(str(onnx))(torch.rand(1, 4, 32, 40, 16))
 

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from monai.engines import AdversarialTrainer, Evaluator
 
@@ -16,7 +14,9 @@ from scripts.training.resume.loader import ResumableDataLoader
 
 
 class RunState:
-    """Epoch, iteration, gradient scalers, best metric and random states, as a state dict that loads `weights_only`.
+    """Epoch, iteration, gradient scalers and best metric, as a state dict that loads `weights_only`.
+
+    It holds no random states: `EpochSeedHandler` seeds each epoch, and `ResumableDataLoader` repeats its draws.
 
     `StateSaver` and MONAI's `CheckpointLoader` receive it in their dictionaries, next to networks, optimisers and
     schedulers. `StateSaver` attaches it to the trainer.
@@ -45,7 +45,6 @@ class RunState:
             "best_metric": float(best.best_metric),
             "best_metric_epoch": best.best_metric_epoch,
             "scalers": {name: scaler.state_dict() for name, scaler in self._scalers.items()},
-            "random": _random_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -67,7 +66,6 @@ class RunState:
         best.best_metric, best.best_metric_epoch = state["best_metric"], state["best_metric_epoch"]
         for name, scaler in self._scalers.items():
             scaler.load_state_dict(state["scalers"][name])
-        _restore_random_state(state["random"])
 
     @property
     def _trainer(self) -> AdversarialTrainer:
@@ -79,23 +77,3 @@ class RunState:
     def _scalers(self) -> dict[str, torch.amp.GradScaler]:
         state = self._trainer.state
         return {name: s for name in ("g_scaler", "d_scaler") if (s := getattr(state, name)) is not None}
-
-
-def _random_state() -> dict[str, Any]:
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    version, internal, gauss = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all(),
-        "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
-        "python": [version, list(internal), gauss],
-    }
-
-
-def _restore_random_state(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["torch"].cpu())
-    torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
