@@ -26,7 +26,9 @@ def make_outputs(folder: Path, *, cases: int = 3, shape: tuple[int, int, int] = 
         ramp = np.linspace(0, 1, shape[2], dtype=np.float32)
         regions = np.stack([np.broadcast_to(ramp * part, shape) for part in (1.0, 0.5, 0.01)], axis=-1)
         nib.save(seg, output_dir / f"{item['case']}_seg.nii.gz")
-        nib.save(nib.Nifti1Image(regions, truth.affine), output_dir / f"{item['case']}_confidence.nii.gz")
+        confidence = nib.Nifti1Image(np.rint(regions * 100).astype(np.uint8), truth.affine)
+        confidence.header.set_slope_inter(0.01, 0)
+        nib.save(confidence, output_dir / f"{item['case']}_confidence.nii.gz")
     return items
 
 

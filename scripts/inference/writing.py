@@ -32,6 +32,8 @@ class SaveVolumed(SaveImaged):
         output_dir: folder of the files.
         output_postfix: end of the file names.
         output_dtype: data type of the voxels.
+        step: for values in [0, 1], which are stored as whole numbers of this step; the header's `scl_slope` is the
+            step, so that every NIfTI reader returns [0, 1]. None stores the values themselves.
 
     Raises:
         BundleError: where a file cannot be written, or would replace one that this bundle did not write.
@@ -43,6 +45,8 @@ class SaveVolumed(SaveImaged):
         output_dir: str | Path,
         output_postfix: str,
         output_dtype: Any = torch.float32,
+        *,
+        step: float | None = None,
     ) -> None:
         super().__init__(
             keys,
@@ -53,6 +57,7 @@ class SaveVolumed(SaveImaged):
             print_log=False,
             writer=_WholeWriter,
         )
+        self.saver.set_options(write_kwargs={"step": step})
         self.output_dir = output_dir
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -66,10 +71,13 @@ class SaveVolumed(SaveImaged):
 
 
 class _WholeWriter(NibabelWriter):
-    def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
+    def write(self, filename: PathLike, verbose: bool = False, *, step: float | None = None, **kwargs: Any) -> None:
         refuse_replacing(filename)
         affine = np.asarray(self.affine)
-        image = self.create_backend_obj(self.data_obj, affine=affine, dtype=self.output_dtype, **kwargs)
+        voxels = self.data_obj if step is None else np.rint(self.data_obj.clip(0, 1) / step)
+        image = self.create_backend_obj(voxels, affine=affine, dtype=self.output_dtype, **kwargs)
+        if step is not None:
+            image.header.set_slope_inter(step, 0)
         image.set_sform(affine, code=1)
         image.set_qform(affine, code=1)
         if not np.allclose(image.get_qform(), affine, rtol=0, atol=1e-3):  # a qform cannot express shear

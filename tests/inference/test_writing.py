@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import LoadImage
 
 from scripts.base.errors import BundleError
 from scripts.brats import Item
@@ -32,6 +33,24 @@ def test_a_volume_is_written_in_its_geometry_under_the_cases_name(tmp_path: Path
     assert image.get_data_dtype() == np.uint8
     assert np.array_equal(np.asarray(image.dataobj), np.full((4, 5, 6), 2))
     assert np.array_equal(image.affine, np.diag([-2, -2, 3, 1]))
+
+
+@pytest.mark.parametrize(("dtype", "step"), [(torch.uint8, 0.01), (torch.int16, 0.0001)])
+def test_shares_are_stored_as_whole_steps_and_read_as_shares(tmp_path: Path, dtype: torch.dtype, step: float) -> None:
+    data, shares = make_data(), torch.rand(3, 4, 5, 6, generator=torch.manual_seed(0))
+    shares[:, 0, 0] = torch.tensor([0.0, 1, -0.001, 1.001, 0.5, 0.25])  # resampling overshoots a little
+    data["pred"] = MetaTensor(shares, data["pred"].affine, meta=data["pred"].meta)
+    SaveVolumed("pred", tmp_path, "confidence", dtype, step=step)(data)
+    path = tmp_path / "case_confidence.nii.gz"
+    image = nib.Nifti1Image.from_filename(path)
+    stored = np.asarray(image.dataobj.get_unscaled())
+    assert torch.from_numpy(stored).dtype == dtype
+    assert stored[..., 0][0, 0].tolist() == [round(share / step) for share in (0, 1, 0, 1, 0.5, 0.25)]
+    wanted = np.moveaxis(shares.numpy(), 0, -1).clip(0, 1)
+    for read in (image.get_fdata(), np.moveaxis(LoadImage(ensure_channel_first=True)(path).numpy(), 0, -1)):
+        assert read.min() == 0
+        assert read.max() <= 1
+        np.testing.assert_allclose(read, wanted, rtol=0, atol=step / 2 + 1e-6)
 
 
 def test_an_earlier_result_stays_where_the_new_one_cannot_be_written(
