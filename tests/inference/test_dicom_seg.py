@@ -158,7 +158,7 @@ def test_tags_that_anonymisers_remove_may_be_missing(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     item = load(tmp_path, LABELS, Grid())
     transform = SaveDicomSegd("pred", tmp_path)
-    with pytest.raises(BundleError, match=r"t1\.nii\.gz: is no folder.*without configs/dicom_seg\.yaml"):
+    with pytest.raises(BundleError, match=r"t1\.nii\.gz: is no folder.*leave out configs/dicom_seg\.yaml"):
         transform(item | {"series": [str(tmp_path / "t1.nii.gz")] * 4})
     with pytest.raises(BundleError, match="beside the label map"):
         transform(item | {"pred": MetaTensor(item["pred"].as_tensor(), affine=2 * item["pred"].affine)})
