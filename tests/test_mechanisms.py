@@ -243,13 +243,13 @@ CUTS = {
     ),
     "a missed region has the worst HD95": (
         SCORING_RULES,
-        "return self.worst_hd95 if self.predicted or self.actual else 0.0",
-        "return 0.0",
+        "return self.worst_hd95 if self.predicted or self.actual else self.absent_distance",
+        "return self.absent_distance",
         "evaluation/metrics/test_scoring_rules.py",
     ),
     "a region in neither mask is a hit": (
         SCORING_RULES,
-        "return part / whole if whole else 1.0",
+        "return part / whole if whole else self.absent_overlap",
         "return part / whole if whole else math.nan",
         "evaluation/metrics/test_scoring_rules.py",
     ),
@@ -258,6 +258,18 @@ CUTS = {
         "np.argwhere(surface(mask)) * np.asarray(spacing, dtype=float)",
         "np.argwhere(surface(mask))",
         "evaluation/metrics/test_surfaces.py",
+    ),
+    "both directions of surface distances are pooled": (
+        SURFACES,
+        "np.percentile(np.concatenate(distances), 95)",
+        "np.percentile(distances[0], 95)",
+        "evaluation/metrics/test_surfaces.py",
+    ),
+    "lesions are matched by the sum of Dice": (
+        "scripts/evaluation/metrics/matching.py",
+        "np.where(dice >= LEAST_DICE, 1 - dice, 1 + LEAST_DICE)",
+        "np.where(dice >= LEAST_DICE, 1 - dice.round(), 1 + LEAST_DICE)",
+        "evaluation/metrics/test_matching.py",
     ),
     "lesions are dilated three times": (
         "scripts/evaluation/metrics/lesions.py",

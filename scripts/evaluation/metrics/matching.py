@@ -57,8 +57,9 @@ def match_lesions(
 
     The challenge's own package computes this with panoptica (Kofler et al. 2023, "Panoptica: instance-wise evaluation
     of 3D semantic and instance segmentation maps", Apache-2.0), which needs an older NumPy and labels with cc3d, which
-    is under the LGPL. Both give the same values as this function. The challenge leaves HD95 infinite if no lesion is
-    matched, which makes the mean over cases infinite; here it is `worst_hd95`, as that of a whole region.
+    is under the LGPL. On BraTS's grid of 1 mm both give the values of this function; panoptica 2.1.7 swaps the first
+    and the last axis of other voxel sizes, which is not done here. The challenge leaves HD95 infinite if no lesion is
+    matched, so that its mean over cases is infinite; here it is `worst_hd95`, as for a whole region.
 
     Args:
         prediction: boolean mask (H, W, D).

@@ -178,12 +178,14 @@ class Brats2025(Brats2021):
 
     | region        | dice, nsd, matched_dice, matched_nsd | pooled_hd95, matched_hd95 |
     |---------------|--------------------------------------|---------------------------|
-    | in both masks | of the region, of matched lesions    | in mm                     |
+    | masks overlap | of the region, of matched lesions    | in mm                     |
+    | they do not   | 0                                    | 373 mm                    |
     | in one only   | 0                                    | 373 mm                    |
     | in neither    | NaN, left out of means               | NaN, left out of means    |
 
-    `nsd` is the normalised surface Dice at a tolerance of the smallest edge of a voxel. Lesions are matched one to one
-    (see `matching.match_lesions`). Metrics of the other scoring rules are given as well.
+    Lesions are matched one to one (see `matching.match_lesions`). `nsd` is the normalised surface Dice of the region;
+    its tolerance, half of the smallest edge of a voxel, lets only surface voxels count that both masks share. The
+    package measures distances of whole regions in voxels, here they are in mm: both are equal on BraTS's grid of 1 mm.
     """
 
     metrics = (
@@ -206,7 +208,10 @@ class Brats2025(Brats2021):
     def nsd(self) -> float:
         if self.distances is None:
             return self._overlap(0, self.predicted + self.actual)
-        return normalised_surface_dice(self.distances, tolerance=min(self.spacing))
+        return normalised_surface_dice(self.distances, tolerance=min(self.spacing) / 2)
+
+    def pooled_hd95(self) -> float:
+        return super().pooled_hd95() if self.hits else self._distance_without_overlap()
 
     def matched_dice(self) -> float:
         return self.matched.dice

@@ -76,10 +76,11 @@ def brute_force_metrics(
     both, either = p.any() and t.any(), p.any() or t.any()
     absent = {"brats2025": (math.nan, math.nan)}.get(scoring_rules, (0.0, 1.0))
     hd95, surface_dice = (WORST[scoring_rules], 0.0) if either else absent
-    pooled_hd95 = hd95
+    pooled_hd95 = hd95  # of 2025: also the worst if the masks do not overlap
     if both:
         hd95 = brute_hd95(p, t, spacing)
-        pooled_hd95 = percentile_95(np.concatenate(brute_distances(p, t, spacing)))
+        if tp or scoring_rules != "brats2025":
+            pooled_hd95 = percentile_95(np.concatenate(brute_distances(p, t, spacing)))
         surface_dice = np.concatenate([d <= 1 + 1e-6 for d in brute_distances(p, t, spacing)]).mean()
     return {
         "dice": (2 * tp / (2 * tp + fp + fn) if either else absent[1], 1e-9),
