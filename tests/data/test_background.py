@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -72,6 +73,10 @@ ALTERED: dict[str, Callable[[Array], Array]] = {
 }
 
 
+def load(item: Item) -> dict[Hashable, Any]:
+    return LoadScansd("image")(cast(dict[Hashable, Any], item))
+
+
 @pytest.mark.parametrize("name", ALTERED)
 @pytest.mark.parametrize("channel", range(4))
 def test_a_background_that_is_not_0_is_found(name: str, channel: int) -> None:
@@ -104,7 +109,7 @@ def test_a_head_is_told_from_a_brain(air: float, channel: int) -> None:
 
 def test_a_small_head_is_told_by_its_dark_layer_of_bone() -> None:
     head = with_skull(SCANS[0], air=0.0)
-    small = np.multiply(SPACING, 0.8)
+    small = [0.8 * edge for edge in SPACING]
     with pytest.raises(BundleError, match="scalp, dark bone and brain"):
         check_skull(head, small)
     check_skull(SCANS[0], small)
@@ -133,9 +138,7 @@ def test_the_network_sees_what_it_sees_of_the_sound_case(
     altered = write_case(tmp_path / "altered", [ALTERED[name](scan) for scan in SCANS])
     assert check_case(altered) is None
     with caplog.at_level(logging.WARNING):
-        images = [
-            ScaleBrainIntensityd("image")(LoadScansd("image")({**item}))["image"].numpy() for item in (sound, altered)
-        ]
+        images = [ScaleBrainIntensityd("image")(load(item))["image"].numpy() for item in (sound, altered)]
     assert [path in caplog.text for path in sound["image"]] == [False] * 4
     assert [f"{path} (" in caplog.text for path in altered["image"]] == [True] * 4
     difference = np.abs(images[1] - images[0])
@@ -149,7 +152,7 @@ def test_one_head_among_the_modalities_is_refused_by_its_file(tmp_path: Path) ->
     assert "a_t2.nii.gz" in fault
     assert "HD-BET" in fault
     with pytest.raises(BundleError, match=r"a_t2\.nii\.gz.*SynthStrip"):
-        LoadScansd("image")({**item})
+        load(item)
 
 
 def test_identical_modalities_and_masks_are_warned_of_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -157,7 +160,7 @@ def test_identical_modalities_and_masks_are_warned_of_by_name(tmp_path: Path, ca
     item = write_case(tmp_path / "case", [mask, SCANS[1], SCANS[2], SCANS[2]])
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            LoadScansd("image")({**item})
+            load(item)
     assert caplog.text.count("a_t2.nii.gz (T2) and ") == 1
     assert "a_flair.nii.gz (FLAIR): are identical" in caplog.text
     assert "a_t1.nii.gz (T1): is 100 everywhere in the brain" in caplog.text

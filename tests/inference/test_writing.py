@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -43,7 +44,8 @@ def test_shares_are_stored_as_whole_steps_and_read_as_shares(tmp_path: Path, dty
     SaveVolumed("pred", tmp_path, "confidence", dtype, step=step)(data)
     path = tmp_path / "case_confidence.nii.gz"
     image = nib.Nifti1Image.from_filename(path)
-    stored = np.asarray(image.dataobj.get_unscaled())
+    proxy: Any = image.dataobj
+    stored = np.asarray(proxy.get_unscaled())
     assert torch.from_numpy(stored).dtype == dtype
     assert stored[..., 0][0, 0].tolist() == [round(share / step) for share in (0, 1, 0, 1, 0.5, 0.25)]
     wanted = np.moveaxis(shares.numpy(), 0, -1).clip(0, 1)
