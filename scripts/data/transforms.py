@@ -104,7 +104,8 @@ class BratsLabeld(MapTransform):
             label = item[key].clone()
             values = LABEL_VALUES[item.get(self.layout_key, "brats2021")]
             for found, wanted in zip(values, LABEL_VALUES["brats2021"]):
-                label[item[key] == found] = wanted
+                if found != wanted:
+                    label[item[key] == found] = wanted
             item[key] = label
         return item
 
