@@ -13,7 +13,7 @@ from scipy.stats import bootstrap, spearmanr
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 from scripts.evaluation.reliability.scores import UNCERTAINTIES, ZONES, Row
 
-SCORES = {"auroc": "AUROC", "average_precision": "average precision"}
+SCORES = {"auroc": "AUROC", "average_precision": "AP"}
 RESAMPLES = 9999
 ZONE_TITLES = {
     "boundary": "within 3 mm of the prediction's surface",

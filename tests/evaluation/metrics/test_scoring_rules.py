@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.metrics import ConfusionMatrixMetric, DiceMetric, HausdorffDistanceMetric, Metric, SurfaceDiceMetric
 
-from scripts.evaluation.metrics.scoring_rules import SCORING_RULES, Brats2021
+from scripts.evaluation.metrics.scoring_rules import SCORING_RULES, Brats2021, Brats2025
 from tests.masks import needs_real_cases, real_pairs
 
 NAN = math.nan
@@ -98,8 +98,7 @@ def test_nsd_of_a_region_is_the_share_of_surface_voxels_that_both_masks_share(sp
     masks = np.zeros((2, 10, 10, 10), dtype=bool)
     masks[0, 2:4, 2:6, 2:6], masks[1, 2:4, 2:6, 2:8] = True, True
     # flat: every voxel of 2 x 4 x 4 and 2 x 4 x 6 is at the surface
-    found = SCORING_RULES["brats2025"](*masks, spacing=spacing)
-    assert getattr(found, "nsd")() == pytest.approx((32 / 32 + 32 / 48) / 2)  # noqa: B009
+    assert Brats2025(*masks, spacing=spacing).nsd() == pytest.approx((32 / 32 + 32 / 48) / 2)
 
 
 def test_a_truth_without_negatives_has_specificity_1() -> None:
