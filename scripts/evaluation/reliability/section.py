@@ -24,7 +24,7 @@ def reliability_section(folder: PathLike) -> Section | None:
     if not path.is_file():
         return None
     summary = json.loads(path.read_text())
-    headings = ["region", "N", "wrong voxels"]
+    headings = ["region", "N", "wrong"]
     headings += [f"{title}, {name}" for title in SCORES.values() for name in (*UNCERTAINTIES, "difference")]
     zones = {
         ZONE_TITLES[zone]: [
