@@ -14,18 +14,28 @@ NOT_FOR_DIAGNOSIS = "Not for diagnosis."
 # ---- modalities: the channels of the network's input, in this order
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 
-# ---- layouts: how a data set names the files of a case and numbers its labels
-Layout = Literal["brats2021", "brats2023", "msd"]
-# the word for each modality in file names, in the order of MODALITIES; MSD Task01_BrainTumour has one 4D file
-MODALITY_WORDS: dict[str, tuple[str, ...]] = {
-    "brats2021": ("t1", "t1ce", "t2", "flair"),
-    "brats2023": ("t1n", "t1c", "t2w", "t2f"),
-    "msd": ("4d",),
+# ---- names: what the files of a case are called, `<case>_<name>.nii.gz`; small letters stand for both, `_` for `-` too
+MODALITY_NAMES: dict[str, tuple[str, ...]] = {
+    # BraTS to 2021, BraTS from 2023, BIDS and MSD, others
+    "T1": ("t1", "t1n", "t1w", "t1pre", "t1_pre"),
+    # the same (BIDS adds the entity `ce-<agent>`), UCSF-PDGM t1c, UPENN-GBM and TCGA t1gd, LUMIERE ct1, others
+    "T1ce": ("t1ce", "t1c", "t1gd", "ct1", "t1post", "t1_post", "t1_ce", "t1_gd", "t1wce", "t1km"),
+    "T2": ("t2", "t2w"),
+    "FLAIR": ("flair", "t2f", "t2_flair", "t2flair"),
 }
-# where T1, T1ce, T2 and FLAIR are among the channels of MSD's 4D image (FLAIR, T1w, T1gd, T2w)
-MSD_CHANNELS = (1, 2, 3, 0)
-# the values of (necrotic or non-enhancing core, oedema, enhancing tumour) in the label maps of each layout
-LABEL_VALUES: dict[str, tuple[int, int, int]] = {"brats2021": (1, 2, 4), "brats2023": (1, 2, 3), "msd": (2, 1, 3)}
+# BraTS, UPENN-GBM, BIDS, UCSF-PDGM, TCGA; derived files, such as <case>_T1_bias or <case>_brain_mask, are left alone
+LABEL_NAMES = ("seg", "segm", "dseg", "tumor_segmentation", "glistrboost_manuallycorrected")
+
+# ---- layouts: how a data set numbers its label maps, value by value as one of TISSUES below
+# brats2023 is told by the names t1n and t2f; BraTS-PED numbers differently from year to year; a `dataset.json` decides
+Layout = Literal["brats2021", "brats2023", "brats_ped", "msd"]
+LABEL_VALUES: dict[str, dict[int, int]] = {
+    "brats2021": {1: 1, 2: 2, 4: 4},
+    "brats2023": {1: 1, 2: 2, 3: 4},
+    "msd": {1: 2, 2: 1, 3: 4},
+}
+# where T1, T1ce, T2 and FLAIR are among the channels of the 4D image (FLAIR, T1w, T1gd, T2w) of MSD Task01_BrainTumour
+MSD_CHANNELS = [1, 2, 3, 0]
 
 
 # ---- tissues: what a label map distinguishes, by the values of BraTS 2021, which this project writes
@@ -58,9 +68,11 @@ class Item(TypedDict):
     Attributes:
         case: id of the case, which names its result files.
         patient: id of the patient, who may have several cases.
-        layout: one of `Layout`.
+        layout: one of `Layout`, which tells the values of the label map.
         image: paths of four files or of four folders of DICOM files in the order of `MODALITIES`, or of one 4D file.
         label: path of the label map, where there is one.
+        channels: positions of T1, T1ce, T2 and FLAIR in the 4D file, where a `dataset.json` tells them.
+        values: tissue of each value of the label map, where a `dataset.json` tells them.
         fault: what is wrong with the case, where something is.
     """
 
@@ -69,6 +81,8 @@ class Item(TypedDict):
     layout: str
     image: list[str]
     label: NotRequired[str]
+    channels: NotRequired[list[int]]
+    values: NotRequired[dict[int, int]]
     fault: NotRequired[str]
 
 

@@ -136,6 +136,7 @@ def train(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
     dataset = write_cases(folder / "cases", faults) if not (folder / "cases").exists() else folder / "cases"
     settings = {
         "epochs": 1,
+        "batch_size": 4,
         "val_interval": 1,
         "vat_start": 0,
         "critic_start": 0,

@@ -314,7 +314,7 @@ def _labels() -> Iterator[Fault]:
 def _bombs() -> Iterator[Fault]:
     def bomb(file: Path, *, shape: tuple[int, int, int], size: int, first: bytes = b"") -> None:
         head = with_fields(nifti("t1"), dim=(3, *shape, 1, 1, 1, 1), datatype=(2,), bitpix=(8,))[:HEADER]
-        with gzip.open(file, "wb", compresslevel=1) as stream:
+        with open(file, "wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as stream:
             stream.write(head + first)
             for _ in range(size >> 20):
                 stream.write(bytes(2**20))

@@ -83,7 +83,7 @@ TOLD = {
     "link_dangling": "no such file",
     "link_zero": "pipe or a device",
     "pipe": "pipe or a device",
-    "missing_t2": "no t2 file",
+    "missing_t2": "no T2 file",
 }
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from scripts.base.errors import BundleError
@@ -69,7 +69,7 @@ def find_background(modality: np.ndarray) -> Background:
     return Background(mask, f"has a background that varies around {level:.3g} in place of 0")
 
 
-def check_skull(modality: np.ndarray, spacing: Sequence[float]) -> None:
+def check_skull(modality: np.ndarray, spacing: ArrayLike) -> None:
     """Looks for the skull in a modality (H, W, D) whose voxels have a size in mm.
 
     A head is larger than a brain, and from its surface inwards come bright scalp, dark bone, and the bright brain.

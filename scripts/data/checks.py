@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,48 +23,64 @@ from nibabel.volumeutils import apply_read_scaling
 from tqdm.contrib.concurrent import thread_map
 
 from scripts.base.errors import BundleError, one_line
-from scripts.brats import LABEL_VALUES, Item
+from scripts.brats import Item
 from scripts.data.background import SAMPLES, check_skull
+from scripts.data.containers import refuse_misnamed
 from scripts.data.discovery import files_of, hash_item
+from scripts.data.label_meaning import check_tissues, explain_odd, round_labels, tissues_of
 
 itk, _ = optional_import("itk")
 
 RULES = 3  # increased whenever the checks find what they did not find before
 AFFINE_TOLERANCE = 1e-3
+GRID_TOLERANCE = 0.05  # mm at a corner between volumes of a case, as for DICOM
 # A header beyond these limits is damaged, or its volume would not fit in memory: a BraTS volume has 240 voxels of 1 mm
 # along an axis and 9 million in total.
 MAX_AXIS = 1024
 MAX_VOXELS = 2**27
 MAX_EXTENT = 600.0  # mm along an axis
 MIN_SPACING = 0.1  # mm
+MAX_VALUES = 20  # of a block of a label map, more than any has
 MAX_CODE = 5  # of sform and qform in NIfTI-1 and -2
 BLOCK = 2**20  # bytes read at once, or a slice, so that a check's memory hardly depends on a header
 
 
+class Finding(NamedTuple):
+    """What reading a case found: its first fault in words, and the values of its label map but 0."""
+
+    fault: str | None
+    values: tuple[float, ...] = ()
+
+
 def check_case(item: Item) -> str | None:
-    """Reads every file of a case and returns its first fault, naming file and remedy, or None where it is sound.
+    """Reads every file of a case and returns its first fault, naming file and remedy, or None where it is sound."""
+    return examine_case(item).fault
+
+
+def examine_case(item: Item) -> Finding:
+    """Reads every file of a case.
 
     Faults are: the item's own `fault`; a file that cannot be read in full; a header with an absurd size or spacing; a
     volume that is not 3D (or not 4D with four modalities, where the image is one file); affine, sform, qform and pixdim
     that contradict each other; modalities or label on different grids; voxels that are not finite; a modality with one
-    value everywhere, or that is not a brain alone on a uniform background; and label values that the layout does not
-    have.
+    value everywhere, or that is not a brain alone on a uniform background; and label values that mean no tissue.
     """
     if "fault" in item:
-        return item["fault"]
+        return Finding(item["fault"])
+    values: set[float] = set()
     try:
         images = [_read(path) for path in item["image"]]
         for image in images:
             _check_image(image, one_file=len(images) == 1)
             _check_grid(image, images[0])
         if "label" in item:
-            allowed = (0, *LABEL_VALUES[item["layout"]])
-            label = _read(item["label"], allowed=allowed)
-            _check_label(label, layout=item["layout"])
+            label = _read(item["label"], labels=True)
+            _check_label(label, item)
             _check_grid(label, images[0])
+            values = label.values
     except BundleError as fault:
-        return one_line(fault)
-    return None
+        return Finding(one_line(fault))
+    return Finding(None, tuple(sorted(values)))
 
 
 def check_cases(items: Sequence[Item], *, cache_dir: str | None = None) -> dict[str, str]:
@@ -73,13 +91,13 @@ def check_cases(items: Sequence[Item], *, cache_dir: str | None = None) -> dict[
         cache_dir: folder that remembers sound cases, so that only new and changed ones are read; None for none.
 
     Raises:
-        BundleError: where `cache_dir` cannot be written.
+        BundleError: where `cache_dir` cannot be written, or all label maps are binary masks.
     """
     check = partial(_check_unless_known, cache_dir=cache_dir)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
-    workers = min(8, cores)
-    faults = thread_map(check, items, max_workers=workers, desc="checking cases", unit="case", disable=None)
-    return {item["case"]: fault for item, fault in zip(items, faults) if fault is not None}
+    findings = thread_map(check, items, max_workers=min(8, cores), desc="checking cases", unit="case", disable=None)
+    check_tissues([(item, found.values) for item, found in zip(items, findings) if not found.fault and "label" in item])
+    return {item["case"]: found.fault for item, found in zip(items, findings) if found.fault is not None}
 
 
 class _Volume(NamedTuple):
@@ -90,23 +108,23 @@ class _Volume(NamedTuple):
     constant: dict[int, float]  # the value of each channel that has no other
     thinned: dict[int, np.ndarray]  # every `step`th voxel of each channel along each axis
     step: int
-    odd: list[float]  # values that this label map may not have
+    values: set[float]  # of a label map, up to rounding
 
 
-def _check_unless_known(item: Item, *, cache_dir: str | None) -> str | None:
+def _check_unless_known(item: Item, *, cache_dir: str | None) -> Finding:
     if cache_dir is None:
-        return check_case(item)
+        return examine_case(item)
     mark = Path(cache_dir, f"sound_cases_{RULES}", hash_item(item).decode())
-    if mark.exists():
-        return None
-    fault = check_case(item)
-    if fault is None:
+    with suppress(OSError, ValueError):
+        return Finding(None, tuple(map(float, mark.read_text().split())))
+    found = examine_case(item)
+    if found.fault is None:
         try:
             mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
+            mark.write_text(" ".join(map(str, found.values)))
         except OSError as error:
             raise BundleError(f"cache_dir {cache_dir}: cannot be written ({error.strerror}); choose another") from error
-    return fault
+    return found
 
 
 def _check_image(image: _Volume, *, one_file: bool) -> None:
@@ -125,25 +143,33 @@ def _check_image(image: _Volume, *, one_file: bool) -> None:
             raise BundleError(f"{name} {error}") from error
 
 
-def _check_label(label: _Volume, *, layout: str) -> None:
-    if odd := [f"{value:g}" for value in label.odd]:
-        found = ", ".join(odd[:5]) + (", ..." if len(odd) > 5 else "")
-        allowed = {0, *LABEL_VALUES[layout]}
-        remedy = f"in layout {layout}, told by the file names, {allowed} are allowed; correct labels or names"
-        raise BundleError(f"{label.path}: has labels {found}; {remedy}")
+def _check_label(label: _Volume, item: Item) -> None:
+    if len(label.shape) > 3:
+        raise BundleError(
+            f"{label.path}: has {label.shape[3]} channels, one-hot or region by region; save it as one label map"
+        )
+    try:
+        odd = label.values - {0, *tissues_of(item)}
+    except BundleError as error:
+        raise BundleError(f"{label.path}: {error}") from error
+    if odd:
+        raise BundleError(f"{label.path}: {explain_odd(odd, item)}")
 
 
 def _check_grid(volume: _Volume, first: _Volume) -> None:
     shape, expected, other = volume.shape, first.shape[:3], Path(first.path).name
     if shape[:3] != expected or (volume is not first and len(shape) != 3):
         raise BundleError(f"{volume.path}: shape {shape}, but {other} has {expected}; resample it to the same grid")
-    if not np.allclose(volume.affine, first.affine, rtol=0, atol=AFFINE_TOLERANCE):
-        off = np.abs(volume.affine - first.affine).max()
-        raise BundleError(f"{volume.path}: affine differs from that of {other} by up to {off:.3g}; register the two")
+    corners = np.array([*itertools.product(*((0, edge - 1) for edge in expected), [1])])
+    off = np.linalg.norm((volume.affine - first.affine) @ corners.T, axis=0).max()
+    if off > GRID_TOLERANCE:
+        raise BundleError(
+            f"{volume.path}: its affine places voxels up to {off:.3g} mm beside those of {other}; register the two"
+        )
 
 
-def _read(path: str, *, allowed: Sequence[int] = ()) -> _Volume:
-    """Reads a volume or a folder of DICOM files and returns what the checks need; `allowed` are a label map's values.
+def _read(path: str, *, labels: bool = False) -> _Volume:
+    """Reads a volume or a folder of DICOM files and returns what the checks need, the values only of label maps.
 
     Raises:
         BundleError: where it is missing, cannot be read, has voxels that are not finite real numbers, or an absurd
@@ -156,7 +182,9 @@ def _read(path: str, *, allowed: Sequence[int] = ()) -> _Volume:
     if not os.access(path, os.R_OK):
         raise BundleError(f"{path}: cannot be read (Permission denied); grant access to it")
     try:
-        volume = _read_nifti(path, allowed) if path.lower().endswith((".nii", ".nii.gz")) else _read_itk(path, allowed)
+        if os.path.isfile(path):
+            refuse_misnamed(path)
+        volume = _read_nifti(path, labels) if path.lower().endswith((".nii", ".nii.gz")) else _read_itk(path, labels)
     except BundleError as fault:
         raise BundleError(f"{path}: {fault}") from fault
     except Exception as error:  # damaged bytes make readers raise about anything
@@ -167,16 +195,16 @@ def _read(path: str, *, allowed: Sequence[int] = ()) -> _Volume:
     return volume
 
 
-def _read_nifti(path: str, allowed: Sequence[int]) -> _Volume:
+def _read_nifti(path: str, labels: bool) -> _Volume:
     image: Any = nib.load(path)
     _check_header(image.shape, image.affine, image.get_data_dtype())
     with (igzip.open if path.lower().endswith(".gz") else open)(path, "rb") as stream:
         header = type(image.header).from_fileobj(stream, check=False)
         _check_forms(image, header, loaded=correct_nifti_header_if_necessary(nib.load(path)).affine)
-        return _survey(path, image.shape, image.affine, _blocks(stream, image.dataobj), allowed)
+        return _survey(path, image.shape, image.affine, _blocks(stream, image.dataobj), labels)
 
 
-def _read_itk(path: str, allowed: Sequence[int]) -> _Volume:
+def _read_itk(path: str, labels: bool) -> _Volume:
     first = files_of(path)[0]
     header = itk.ImageIOFactory.CreateImageIO(first, itk.CommonEnums.IOFileMode_ReadMode)
     header.SetFileName(first)
@@ -187,7 +215,7 @@ def _read_itk(path: str, allowed: Sequence[int]) -> _Volume:
     reader = ITKReader()
     array, meta = reader.get_data(reader.read(path))
     channels = np.moveaxis(array, 3, 0) if array.ndim == 4 else array[None]
-    return _survey(path, array.shape, meta["affine"], enumerate(channels), allowed)
+    return _survey(path, array.shape, meta["affine"], enumerate(channels), labels)
 
 
 def _check_header(shape: Sequence[int], affine: np.ndarray, dtype: np.dtype) -> None:
@@ -234,16 +262,17 @@ def _survey(
     shape: Sequence[int],
     affine: np.ndarray,
     blocks: Iterable[tuple[int, np.ndarray]],
-    allowed: Sequence[int],
+    labels: bool,
 ) -> _Volume:
-    finite, odd = True, set()
+    finite = True
+    values: set[float] = set()
     first: dict[int, float] = {}
     varied: set[int] = set()
     step = math.ceil((math.prod(shape[:3]) / SAMPLES) ** (1 / 3))
     thinned: dict[int, list[np.ndarray]] = defaultdict(list)
     seen: dict[int, int] = defaultdict(int)  # slices of each channel
     for channel, voxels in blocks:
-        if not allowed and voxels.ndim == 3:
+        if not labels:
             with np.errstate(over="ignore"):
                 thinned[channel].append(voxels[::step, ::step, -seen[channel] % step :: step].astype(np.float32))
             seen[channel] += voxels.shape[2]
@@ -253,12 +282,11 @@ def _survey(
         value = first.setdefault(channel, voxels.flat[0].item())
         if channel not in varied and (voxels != value).any():
             varied.add(channel)
-        if allowed:
-            values = voxels[voxels != 0]
-            odd.update(np.unique(values[~np.isin(values, allowed)])[:10].tolist())
+        if labels:
+            values.update(round_labels(np.unique(voxels[voxels != 0]))[:MAX_VALUES].tolist())
     constant = {channel: value for channel, value in first.items() if channel not in varied}
     whole = {channel: np.concatenate(parts, axis=2) for channel, parts in thinned.items()}
-    return _Volume(path, tuple(shape), affine, finite, constant, whole, step, sorted(odd))
+    return _Volume(path, _without_ones(shape), affine, finite, constant, whole, step, values)
 
 
 def _blocks(stream: Any, proxy: Any) -> Iterator[tuple[int, np.ndarray]]:
@@ -281,6 +309,13 @@ def _blocks(stream: Any, proxy: Any) -> Iterator[tuple[int, np.ndarray]]:
             yield channel, apply_read_scaling(voxels, proxy.slope, proxy.inter)
     if stream.read(1):  # this also makes gzip verify its checksum
         raise BundleError("has more voxels than its header announces; correct the header")
+
+
+def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    shape = tuple(shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
 
 
 def _listed(sizes: np.ndarray) -> str:

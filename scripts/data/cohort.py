@@ -15,6 +15,7 @@ from scripts.brats import Item, Labels
 from scripts.data.checks import check_cases
 from scripts.data.datalist import read_datalist
 from scripts.data.discovery import find_cases
+from scripts.data.patients import set_patients, warn_of_shared_stems
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Cohort:
         held_out_fraction: fraction of the patients that is held out.
         seed: seed of the split.
         cache_dir: folder that remembers which cases are sound.
+        patient_pattern: regular expression that finds the patient in the id of a case; None for the endings that data
+            sets give to time points (`patients`).
 
     Attributes:
         problems: the fault of each case that was checked and left out, by case id.
@@ -50,6 +53,7 @@ class Cohort:
     held_out_fraction: float = 0.2
     seed: int = 0
     cache_dir: str | None = None
+    patient_pattern: str | None = None
     problems: dict[str, str] = field(default_factory=dict, init=False)
 
     def sound_cases(self) -> list[Item]:
@@ -91,7 +95,10 @@ class Cohort:
     @cached_property
     def _found(self) -> list[Item]:
         if self.datalist is None:
-            return find_cases(self.dataset_dir, labels=self.labels)
+            found = find_cases(self.dataset_dir, labels=self.labels)
+            if self.patient_pattern is not None:
+                set_patients(found, self.patient_pattern)
+            return found
         return [item for side in self._sides for item in side]
 
     @cached_property
@@ -102,6 +109,8 @@ class Cohort:
     def _sides(self) -> tuple[list[Item], list[Item]]:
         if self.datalist is not None:
             return read_datalist(self.datalist, labels=self.labels)
+        if self.patient_pattern is None:
+            warn_of_shared_stems(self._found)
         # Broken cases are split too, so that a bad file does not change who is held out.
         return split_by_patient(self._found, held_out_fraction=self.held_out_fraction, seed=self.seed)
 
@@ -133,7 +142,10 @@ def split_by_patient(items: Sequence[Item], *, held_out_fraction: float, seed: i
         raise BundleError(f"held_out_fraction {held_out_fraction}, seed {seed}: allowed are (0, 1) and 0 or more")
     patients = sorted({item["patient"] for item in items})
     if len(patients) < 2:
-        raise BundleError(f"{len(items)} cases of {len(patients)} patient: too small to split, add a second patient")
+        raise BundleError(
+            f"{len(items)} cases of {len(patients)} patient: too small to split; add a second patient, "
+            "or evaluate all of them with `--split all`"
+        )
     count = min(max(round(held_out_fraction * len(patients)), 1), len(patients) - 1)
     held_out, _ = partition_dataset(patients, ratios=[count, len(patients) - count], shuffle=True, seed=seed)
     items = sorted(items, key=lambda item: item["case"])

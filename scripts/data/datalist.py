@@ -10,14 +10,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from monai.data import load_decathlon_datalist
 from monai.utils import ensure_tuple, str2bool
 
 from scripts.base.errors import BundleError, report_bundle_errors
-from scripts.brats import LABEL_VALUES, MODALITIES, MSD_CHANNELS, TISSUES, Item, Labels
-from scripts.data.discovery import parse_path, refuse_name, to_item
+from scripts.brats import MODALITIES, MSD_CHANNELS, TISSUES, Item, Labels, Layout
+from scripts.data.discovery import ONE_FILE, to_item, to_volume
+from scripts.data.file_names import parse_path, refuse_name
+from scripts.data.label_meaning import tissues_of
 from scripts.data.own_files import is_own_file
 
 
@@ -27,13 +29,15 @@ def write_datalist(path: str, training: Sequence[Item], validation: Sequence[Ite
     Raises:
         BundleError: where the file cannot be written.
     """
-    layout = [*training, *validation][0]["layout"]
-    tissues = [TISSUES[value].name for value in LABEL_VALUES["brats2021"]]
+    first = [*training, *validation][0]
+    layout = first["layout"]
+    tissues = sorted((value, TISSUES[tissue].name) for value, tissue in tissues_of(first).items())
+    order = first.get("channels", MSD_CHANNELS) if layout == "msd" else range(len(MODALITIES))
     content = {
         "name": "BraTS",
         "description": f"Brain tumours in MRI, split by patient; modality and labels as of the layout {layout}",
-        "modality": dict(sorted(zip(MSD_CHANNELS if layout == "msd" else range(4), MODALITIES))),
-        "labels": dict(sorted(zip((0, *LABEL_VALUES[layout]), ("background", *tissues)))),
+        "modality": dict(sorted(zip(order, MODALITIES))),
+        "labels": {0: "background", **dict(tissues)},
         "numTraining": len(training),
         "numValidation": len(validation),
         "training": [_relative_to(path, item) for item in training],
@@ -83,6 +87,7 @@ def main() -> None:
     parser.add_argument("--held_out_fraction", type=float, default=0.2, help="fraction of patients held out (0.2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (0)")
     parser.add_argument("--skip_invalid", nargs="?", const=True, type=str2bool, help="leave broken cases out")
+    parser.add_argument("--patient_pattern", help="regular expression that finds the patient in the id of a case")
     options = vars(parser.parse_args())
     output = options.pop("output")
     cohort = Cohort(**options)
@@ -104,15 +109,21 @@ def _from_entry(entry: Mapping[str, Any], *, labels: Labels) -> Item:
         raise ValueError(f"{image} has no label")
     # MONAI turns any string that names an existing path into that path, and a case often does.
     told = {key: os.path.basename(entry[key]) for key in ("case", "patient", "layout") if key in entry}
-    if told.get("layout", "msd") not in LABEL_VALUES:
-        raise ValueError(f"layout {told['layout']} is unknown, allowed are {', '.join(LABEL_VALUES)}")
+    if told.get("layout", "msd") not in get_args(Layout):
+        raise ValueError(f"layout {told['layout']} is unknown, allowed are {', '.join(get_args(Layout))}")
     images = list(ensure_tuple(image))
-    volumes = {"4d": images[0]} if len(images) == 1 else {parse_path(path)[1]: path for path in images}
-    item = to_item(told.get("case", parse_path(images[0])[0]), volumes)
+    volumes = [to_volume(path) for path in images]
+    if len(images) == 1:
+        volumes = [volumes[0]._replace(kind=ONE_FILE)]
+    item = to_item(told.get("case", parse_path(images[0]).case), {volume.kind: volume for volume in volumes})
     if len(item["image"]) < len(images):  # names that tell no modality: the list's order holds
         item["image"] = images
     for key in ("case", "patient", "layout"):
         item[key] = told.get(key, item[key])
+    if channels := entry.get("channels"):
+        item["channels"] = list(channels)
+    if values := entry.get("values"):
+        item["values"] = {int(value): tissue for value, tissue in values.items()}
     if odd := refuse_name(item["case"]):
         raise ValueError(odd)
     if labels != "ignored" and is_own_file(str(entry.get("label"))):

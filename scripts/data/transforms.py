@@ -17,9 +17,11 @@ from monai.transforms import LoadImage, MapTransform, Spacingd
 from monai.utils import ImageMetaKey, ensure_tuple
 
 from scripts.base.errors import BundleError, one_line
-from scripts.brats import LABEL_VALUES, MODALITIES, MSD_CHANNELS
+from scripts.brats import MODALITIES, MSD_CHANNELS
 from scripts.data.background import check_skull, find_background
-from scripts.data.discovery import find_cases, parse_path, refuse_name
+from scripts.data.discovery import find_cases
+from scripts.data.file_names import parse_path, refuse_name
+from scripts.data.label_meaning import tissues_of
 from scripts.data.oddities import warn_of_oddities, warn_once
 
 
@@ -28,9 +30,9 @@ class LoadScansd(MapTransform):
 
     The image of an `Item` is a list: four files (any format of NiBabel or ITK), four folders of DICOM series, or one 4D
     file. Items from elsewhere may also give a path alone: of a 4D file, or of the folder of one case. The channels of a
-    4D file are in the order T1, T1ce, T2, FLAIR, unless the item's layout is `msd`, the order of the Medical
-    Segmentation Decathlon. The case's id names the output files; an item without `case` gets it from the names of its
-    folder or files.
+    4D file are in the order T1, T1ce, T2, FLAIR, unless the item's `channels` tell their positions, or its layout is
+    `msd`, the order of the Medical Segmentation Decathlon. The case's id names the output files; an item without `case`
+    gets it from the names of its folder or files.
 
     Args:
         keys: keys of the images.
@@ -57,8 +59,9 @@ class LoadScansd(MapTransform):
                 raise BundleError(f"{one_line(source)}: {odd}")
             paths = _paths_of(source)
             image = self._load(paths)
-            if len(paths) == 1 and item.get(self.layout_key) == "msd":
-                image = cast(MetaTensor, image[list(MSD_CHANNELS)])
+            channels = item.pop("channels", MSD_CHANNELS if item.get(self.layout_key) == "msd" else None)
+            if len(paths) == 1 and channels:
+                image = cast(MetaTensor, image[channels])
             _clear_background(image, paths)
             warn_of_oddities(image.numpy(), paths)
             place = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ]))
@@ -89,24 +92,24 @@ class LoadScansd(MapTransform):
 class BratsLabeld(MapTransform):
     """Maps a label map (1, H, W, D) of any layout to BraTS 2021's values: 1 core, 2 oedema, 4 enhancing tumour.
 
+    The item's `values` or its `layout` tell the meaning, by default BraTS 2021's. Values are rounded to whole numbers.
+
     Args:
         keys: keys of the label maps.
-        layout_key: key of the item's layout, one of `LABEL_VALUES`; BraTS 2021 where it is absent.
     """
 
-    def __init__(self, keys: KeysCollection, layout_key: str = "layout", allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.layout_key = layout_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
-            label = item[key].clone()
-            values = LABEL_VALUES[item.get(self.layout_key, "brats2021")]
-            for found, wanted in zip(values, LABEL_VALUES["brats2021"]):
-                if found != wanted:
-                    label[item[key] == found] = wanted
+            found = item[key].reshape(item[key].shape[:4]).round()  # axes of one voxel may follow
+            label = torch.zeros_like(found)
+            for value, tissue in tissues_of(item).items():
+                label[found == value] = tissue
             item[key] = label
+        item.pop("values", None)  # not every case of a batch has them
         return item
 
 
@@ -190,4 +193,4 @@ def _modalities_in(folder: str) -> list[str]:
 def _case_of(source: str | os.PathLike | Sequence[str]) -> str:
     first = os.path.abspath(ensure_tuple(source)[0])
     is_case_folder = isinstance(source, (str, os.PathLike)) and os.path.isdir(first)
-    return os.path.basename(first) if is_case_folder else parse_path(first)[0]
+    return os.path.basename(first) if is_case_folder else parse_path(first).case

@@ -101,7 +101,7 @@ def flip_checksum(path: str) -> None:
     Path(path).write_bytes(bytes(content))
 
 
-SHIFTED = np.array([[1, 0, 0, 0.01], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+SHIFTED = np.array([[1, 0, 0, 0.1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
 # What breaks a file of a sound case, and what the fault must say.
 FAULTS: dict[str, tuple[str, Callable[[str], object], str]] = {
@@ -110,7 +110,9 @@ FAULTS: dict[str, tuple[str, Callable[[str], object], str]] = {
     "trailer lost": ("t2", lambda path: Path(path).write_bytes(Path(path).read_bytes()[:-8]), "cannot be read"),
     "wrong checksum": ("t2", flip_checksum, "cannot be read"),
     "empty": ("flair", lambda path: Path(path).write_bytes(b""), "cannot be read"),
-    "not gzip": ("t1", lambda path: Path(path).write_bytes(gzip.decompress(Path(path).read_bytes())), "cannot be read"),
+    "not gzip": ("t1", lambda path: Path(path).write_bytes(gzip.decompress(Path(path).read_bytes())), "rename it to"),
+    "web page": ("t1", lambda path: Path(path).write_text("<!DOCTYPE html><html>Sign in</html>"), "is a web page"),
+    "LFS": ("t1", lambda path: Path(path).write_text("version https://git-lfs.github.com/spec/v1"), "git lfs pull"),
     "not NIfTI": ("t1", lambda path: Path(path).write_bytes(gzip.compress(b"x" * 5000)), "cannot be read"),
     "missing": ("t2", lambda path: Path(path).unlink(), "no such file"),
     "huge header": ("flair", lambda path: announce(path, (20000, 20000, 20000)), "(20000, 20000, 20000)"),
@@ -130,7 +132,7 @@ FAULTS: dict[str, tuple[str, Callable[[str], object], str]] = {
     "negative label": ("seg", lambda path: rewrite(path, lambda _: make_label((1, 2, 4)).astype(np.int16) - 1), "-1"),
     "fractional label": ("seg", lambda path: rewrite(path, lambda _: make_label((1, 2, 0.5))), "labels 0.5;"),
     "many labels": ("seg", lambda path: rewrite(path, lambda _: make_scan()), ", ...;"),
-    "labels 3 and 4": ("seg", lambda path: rewrite(path, lambda _: make_label((1, 2, 3, 4))), "labels 3;"),
+    "labels 3 and 4": ("seg", lambda path: rewrite(path, lambda _: make_label((1, 2, 3, 4))), "has labels 3;"),
     "label of other shape": ("seg", lambda path: rewrite(path, lambda voxels: voxels[:15]), "(15, 16, 16)"),
     "label of other affine": ("seg", lambda path: rewrite(path, lambda voxels: voxels, SHIFTED), "affine"),
     "label with NaN": ("seg", lambda path: rewrite(path, partial(put, np.nan)), "NaN"),

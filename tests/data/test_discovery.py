@@ -17,7 +17,8 @@ from monai.transforms import Lambda
 from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.checks import check_cases
-from scripts.data.discovery import find_cases, hash_item, patient_of
+from scripts.data.discovery import find_cases, hash_item
+from scripts.data.patients import patient_of
 from tests.data.test_checks import MODALITIES, make_case, make_label, make_scan, save, save_dicom
 
 NAMES_2023 = ("t1n", "t1c", "t2w", "t2f")
@@ -136,7 +137,7 @@ def test_relative_folders_give_absolute_paths(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("missing", "expected"), [(["t1ce"], "no t1ce file"), (["seg"], "no seg file"), (["t2", "seg"], "no t2 and no seg")]
+    ("missing", "expected"), [(["t1ce"], "no T1ce file"), (["seg"], "no seg file"), (["t2", "seg"], "no T2 and no seg")]
 )
 def test_incomplete_cases_are_told(tmp_path: Path, missing: list[str], expected: str) -> None:
     for case in ("a", "b"):
@@ -153,7 +154,10 @@ def test_folders_without_cases(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="nowhere: no such folder"):
         find_cases(str(tmp_path / "nowhere"))
     touch(tmp_path, ["scan.nii.gz", "survival.csv"])
-    with pytest.raises(BundleError, match=r"no case found; looked for <case>_\{t1,t1ce,t2,flair\}.nii.gz"):
+    with pytest.raises(
+        BundleError,
+        match=r"no case found \(found scan.nii.gz, survival.csv\); understood are .*T1ce as t1ce, t1c",
+    ):
         find_cases(str(tmp_path))
 
 

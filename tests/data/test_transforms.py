@@ -89,7 +89,7 @@ def test_a_folder_that_is_not_of_one_whole_case_is_refused(scans: np.ndarray, tm
     with pytest.raises(BundleError, match=r"holds 2 cases \(one, two ...\); name the folder of one"):
         load(str(tmp_path))
     (tmp_path / "one" / "one_t2.nii.gz").unlink()
-    with pytest.raises(BundleError, match="one: has no t2 file"):
+    with pytest.raises(BundleError, match="one: has no T2 file"):
         load(str(tmp_path / "one"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(BundleError, match="empty: no case found"):
