@@ -15,7 +15,10 @@ STEP, VAT, LOSSES = "scripts/method/reciprocal_step.py", "scripts/method/vat.py"
 GRADIENTS, PROCESSES = "scripts/method/accumulation.py", "scripts/base/distributed.py"
 NORM = "scripts/method/synchronised_norm.py"
 TWO_PROCESSES = "base/test_distributed.py::test_what_two_processes_compute_together_is_what_one_computes"
-SCORING_RULES, SURFACES = "scripts/evaluation/metrics/scoring_rules.py", "scripts/evaluation/metrics/surfaces.py"
+SCORING_RULES, SURFACES = (
+    "scripts/evaluation/metrics/scoring_rules.py",
+    "scripts/evaluation/metrics/surface_distances.py",
+)
 
 # each mechanism that the method stands on: where it is, how it is cut, and the tests that must then fail
 CUTS = {
@@ -257,13 +260,13 @@ CUTS = {
         SURFACES,
         "np.argwhere(surface(mask)) * np.asarray(spacing, dtype=float)",
         "np.argwhere(surface(mask))",
-        "evaluation/metrics/test_surfaces.py",
+        "evaluation/metrics/test_surface_distances.py",
     ),
     "both directions of surface distances are pooled": (
         SURFACES,
         "np.percentile(np.concatenate(distances), 95)",
         "np.percentile(distances[0], 95)",
-        "evaluation/metrics/test_surfaces.py",
+        "evaluation/metrics/test_surface_distances.py",
     ),
     "lesions are matched by the sum of Dice": (
         "scripts/evaluation/metrics/matching.py",

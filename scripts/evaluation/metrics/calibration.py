@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from scripts.evaluation.metrics.surfaces import ROUNDING, bounding_box
+from scripts.evaluation.metrics.surface_distances import ROUNDING, bounding_box
 
 NEIGHBOURHOOD = 10.0  # mm
 BINS = 20

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from scripts.evaluation.metrics.surfaces import ROUNDING, hausdorff_95, surface_distances
+from scripts.evaluation.metrics.surface_distances import ROUNDING, hausdorff_95, surface_distances
 
 DILATIONS = 3
 SMALL_LESION = 50.0  # mm3; reference lesions up to this volume are ignored

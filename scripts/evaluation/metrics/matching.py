@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from scripts.evaluation.metrics.surfaces import (
+from scripts.evaluation.metrics.surface_distances import (
     bounding_box,
     normalised_surface_dice,
     pooled_hausdorff_95,

@@ -20,7 +20,7 @@ from monai.metrics import (
 from scripts.evaluation.metrics.calibration import calibration_error
 from scripts.evaluation.metrics.lesions import DILATIONS, LesionWise, count_lesions, lesion_wise
 from scripts.evaluation.metrics.matching import MatchedLesions, match_lesions
-from scripts.evaluation.metrics.surfaces import (
+from scripts.evaluation.metrics.surface_distances import (
     bounding_box,
     hausdorff_95,
     normalised_surface_dice,

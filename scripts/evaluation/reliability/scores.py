@@ -13,7 +13,7 @@ from scipy.special import entr
 from sklearn.metrics import auc, confusion_matrix_at_thresholds
 
 from scripts.brats import REGIONS
-from scripts.evaluation.metrics.surfaces import bounding_box, surface
+from scripts.evaluation.metrics.surface_distances import bounding_box, surface
 
 ZONES = {"boundary": 3.0, "neighbourhood": 10.0}  # mm
 UNCERTAINTIES = ("critic", "entropy")

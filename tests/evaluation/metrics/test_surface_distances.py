@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from scripts.evaluation.metrics.surfaces import (
+from scripts.evaluation.metrics.surface_distances import (
     bounding_box,
     hausdorff_95,
     normalised_surface_dice,
