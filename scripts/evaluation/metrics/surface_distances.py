@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Surfaces of binary masks, and the metrics of the distances between them."""
+"""Distances between the surfaces of two masks, and their metrics: HD95, pooled HD95 and surface Dice."""
 
 from __future__ import annotations
 
