@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
+from scripts.base.errors import BundleError
 from scripts.method.precision import autocast, critic_scaler, segmenter_scaler, use_mixed_precision
 from tests.builders import make_critic, make_reciprocal_trainer, make_segmenter, make_supervised_trainer
 
@@ -73,4 +74,12 @@ def test_auto_is_mixed_precision_where_the_hardware_has_it_and_says_so(
         assert use_mixed_precision("auto", device) is expected
     assert ("on for" if expected else "off for") in caplog.text
     assert use_mixed_precision(True, device) is True
+    assert use_mixed_precision("auto", device, patch_size=32) is (device == "cuda")
     assert use_mixed_precision(False, device) is False
+
+
+def test_bfloat16_on_a_cpu_is_refused_for_patches_whose_gradients_would_be_wrong() -> None:
+    assert use_mixed_precision(True, "cpu", patch_size=48)
+    assert use_mixed_precision(True, "cuda", patch_size=32)
+    with pytest.raises(BundleError, match=r"amp is true on a CPU with patch_size 32: .*set --amp false"):
+        use_mixed_precision(True, "cpu", patch_size=32)

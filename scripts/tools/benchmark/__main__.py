@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from scripts.base.errors import report_bundle_errors
+from scripts.method.precision import SMALLEST_BFLOAT16_PATCH
 from scripts.tools.benchmark.measure import measure
 from scripts.tools.benchmark.report import machine, slopes, to_markdown
 from scripts.tools.benchmark.tasks import (
@@ -94,6 +95,7 @@ class Benchmark:
         config = ConfigParser()
         config.read_config(args.config_file)
         self.vat_interval = args.settings.get("vat_interval", config["vat_interval"])
+        self.patch_size = args.settings.get("patch_size", config["patch_size"])
 
     def steps(self) -> Group:
         """Training steps on random patches, with MONAI's own trainers and the zoo's network beside them."""
@@ -108,13 +110,20 @@ class Benchmark:
             self._step("reciprocal, along the loss, stride 2", FAST, LOSSES),
             self._step("reciprocal, the config's settings", {}, LOSSES),
             self._step("reciprocal, along the loss, stride 2, VAT every 3rd step", FAST | {"vat_interval": 3}, LOSSES),
-            self._step("Dice alone, bfloat16", {**NO_VAT, **NO_CRITIC, **BF16}, ()),
-            self._step("reciprocal, along the loss, stride 2, bfloat16", {**FAST, **BF16}, LOSSES),
+            *self._bfloat16_steps(),
             Task("MONAI's SupervisedTrainer, same network", prepare_supervised, peer),
             Task("MONAI's AdversarialTrainer, stock step", prepare_stock_adversarial, peer),
             Task("SupervisedTrainer, the zoo's SegResNet", prepare_supervised, peer | {"segresnet": True}),
         ]
         yield "training step", tasks, None
+
+    def _bfloat16_steps(self) -> list[Task]:
+        if self.patch_size < SMALLEST_BFLOAT16_PATCH:
+            return []
+        return [
+            self._step("Dice alone, bfloat16", {**NO_VAT, **NO_CRITIC, **BF16}, ()),
+            self._step("reciprocal, along the loss, stride 2, bfloat16", {**FAST, **BF16}, LOSSES),
+        ]
 
     def epoch(self) -> Group:
         """A step of an epoch on phantoms, from the cache, with loading and augmentation."""
