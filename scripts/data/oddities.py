@@ -29,10 +29,12 @@ def warn_of_oddities(image: np.ndarray, paths: Sequence[str]) -> None:
         paths: file of each modality, or the one file of all.
     """
     names = [f"{paths[index % len(paths)]} ({modality})" for index, modality in enumerate(MODALITIES)]
+    masks = [modality != 0 for modality in image]
+    brains = [modality[mask] for modality, mask in zip(image, masks)]
     for first, second in itertools.combinations(range(len(MODALITIES)), 2):
-        if np.array_equal(image[first], image[second]):
+        # brains differ sooner than whole volumes, mostly in size
+        if np.array_equal(brains[first], brains[second]) and np.array_equal(masks[first], masks[second]):
             warn_once(f"{names[first]} and {names[second]}: are identical, so one is not what its name says")
-    for name, modality in zip(names, image):
-        brain = modality[modality != 0]
+    for name, brain in zip(names, brains):
         if brain.size > 1 and (brain == brain[0]).all():
             warn_once(f"{name}: is {brain[0]:g} everywhere in the brain, as a mask; give the scan itself")

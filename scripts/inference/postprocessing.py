@@ -101,10 +101,10 @@ class RegionsToLabelsd(MapTransform):
         item = dict(data)
         for key in self.key_iterator(item):
             core, whole, enhancing = item[key] > 0.5
-            label = torch.where(whole, 2, 0)
-            label = torch.where(core, 1, label)
-            label = torch.where(enhancing, self.enhancing_label, label)
-            item[key] = label[None].to(torch.uint8)
+            label = torch.zeros_like(whole, dtype=torch.uint8)
+            for region, value in ((whole, 2), (core, 1), (enhancing, self.enhancing_label)):
+                label.masked_fill_(region, value)
+            item[key] = label[None]
         return item
 
 

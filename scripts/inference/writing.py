@@ -6,16 +6,16 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
+from isal import igzip
 from monai.config import KeysCollection, PathLike
 from monai.data import NibabelWriter
 from monai.transforms import SaveImaged
 
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.own_files import is_own_file, mark_as_own
@@ -84,10 +84,7 @@ class _WholeWriter(NibabelWriter):
             image.set_qform(None, code=0)
         image.header.set_xyzt_units("mm")
         mark_as_own(image)
-        folder, name = os.path.split(filename)
-        with TemporaryDirectory(dir=folder) as unfinished:
-            nib.save(image, os.path.join(unfinished, name))
-            os.replace(os.path.join(unfinished, name), filename)
+        write_atomically(filename, igzip.compress(image.to_bytes(), mtime=0))
 
 
 def check_outputs(items: Sequence[Item], output_dir: PathLike) -> None:

@@ -62,11 +62,10 @@ def test_an_earlier_result_stays_where_the_new_one_cannot_be_written(
     save(make_data())
     before = (tmp_path / "case_seg.nii.gz").read_bytes()
 
-    def fill_up(image: nib.Nifti1Image, path: str) -> None:
-        Path(path).write_bytes(b"half of a volume")
+    def fill_up(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(nib, "save", fill_up)
+    monkeypatch.setattr(os, "fsync", fill_up)
     with pytest.raises(BundleError, match="No space left on device") as caught:
         save(make_data(2))
     assert str(tmp_path) in str(caught.value)

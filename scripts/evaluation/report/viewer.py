@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import base64
-import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 
 from scripts.brats import MODALITIES, REGIONS
 from scripts.evaluation.report.tables import case_means
@@ -98,4 +98,4 @@ def to_base64(array: np.ndarray, affine: np.ndarray) -> str:
     """Returns a volume (H, W, D) of uint8 as a gzipped NIfTI file in base64; equal volumes give equal text."""
     nifti = nib.Nifti1Image(np.asarray(array, np.uint8), affine)
     nifti.header.set_xyzt_units("mm")
-    return base64.b64encode(gzip.compress(nifti.to_bytes(), 6, mtime=0)).decode()
+    return base64.b64encode(igzip.compress(nifti.to_bytes(), mtime=0)).decode()
