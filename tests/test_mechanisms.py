@@ -36,8 +36,8 @@ CUTS = {
     ),
     "the segmenter is pushed the right way": (
         LOSSES,
-        "return _bce(fake_logits, 1.0,",
-        "return _bce(fake_logits, 0.0,",
+        "return _bce(logits, torch.ones_like(logits),",
+        "return _bce(logits, torch.zeros_like(logits),",
         "method/test_reciprocal_step.py::test_the_adversarial_term_alone_pleases_the_critic_more",
     ),
     "VAT gives a gradient": (
