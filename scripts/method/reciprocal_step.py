@@ -40,9 +40,8 @@ class ReciprocalStep:
             pass.
 
     The critic learns from two masks of each sample at once, `d_loss_function(logits, masks, label)`: the true mask and
-    the prediction (Eq. 5); or, with `spoilt_masks`, the prediction and, in iterations with VAT, the one that VAT's
-    perturbation spoilt, which is there already (so the two adversaries help each other), in the others a mask that is
-    spoilt on purpose.
+    the prediction (Eq. 5); or, with `spoilt_masks`, the prediction and in turn a mask that is spoilt on purpose and the
+    prediction that VAT's perturbation spoilt, which is there already: so the two adversaries help each other.
 
     All losses are stored in `engine.state.output`.
 
@@ -184,7 +183,7 @@ class ReciprocalStep:
         truth = output[Keys.LABEL].to(prediction.dtype)
         if self.spoilt_masks is None:
             return [truth, prediction]
-        if VAT_PRED in output:
+        if VAT_PRED in output and engine.state.iteration % 2 == 0:
             return [at_least_float32(output[VAT_PRED]).sigmoid(), prediction]
         return [self.spoilt_masks(truth, engine.state.iteration), prediction]
 

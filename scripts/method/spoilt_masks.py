@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from ignite import distributed as idist
 from monai.networks.layers import GaussianFilter
 from torch.nn.functional import interpolate, max_pool3d
 
@@ -24,7 +25,8 @@ class SpoiltMasks:
     only what it says about the image can tell that it is wrong. All is computed on the masks' device.
 
     Args:
-        seed: seed of the random numbers; the call's number is added, so that a resumed run repeats them.
+        seed: seed of the random numbers; the call's number is added, so that a resumed run repeats them, and
+            a multiple of the process's rank, so that processes draw different ones.
     """
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -37,7 +39,8 @@ class SpoiltMasks:
             label: true binary regions, of the same shape.
             number: number of the call, such as the iteration.
         """
-        generator = torch.Generator().manual_seed(self.seed + number)
+        # a prime that no run's iterations reach keeps the seeds of two processes apart
+        generator = torch.Generator().manual_seed(self.seed + number + 1_000_000_007 * idist.get_rank())
         spoilt = [_spoil(mask, generator) for mask in at_least_float32(label)[:, None]]
         return torch.cat([_soften(mask, generator) for mask in spoilt])
 

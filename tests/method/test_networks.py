@@ -122,6 +122,14 @@ def test_an_untrained_critic_that_starts_from_certainty_is_as_sure_as_the_segmen
     torch.testing.assert_close(confidence, torch.maximum(mask, 1 - mask))
 
 
+def test_the_gradient_moves_the_mask_towards_the_opinion_and_does_not_reward_certainty() -> None:
+    critic = VolumetricCritic(starts_from_certainty=True, channels=(4, 4, 4))
+    mask = torch.rand(1, 3, 6, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    critic(mask).sum().backward()
+    # psi = (2 m - 1) E with E = logit(m), held constant; the slope of |logit(m)| would be far larger
+    torch.testing.assert_close(mask.grad, 2 * mask.detach().logit(), rtol=1e-3, atol=1e-3)
+
+
 def test_a_critic_of_another_opinion_doubts_the_mask_and_pulls_it_over() -> None:
     critic = VolumetricCritic(sees="image_and_mask", starts_from_certainty=True, channels=(4, 4, 4))
     nn.init.constant_(critic.get_parameter("layers.3.conv.bias"), 3.0)  # everything is tumour
