@@ -36,9 +36,27 @@ CUTS = {
     ),
     "the segmenter is pushed the right way": (
         LOSSES,
-        "return _bce(fake_logits, 1.0,",
-        "return _bce(fake_logits, 0.0,",
+        "return _bce(logits, torch.ones_like(logits),",
+        "return _bce(logits, torch.zeros_like(logits),",
         "method/test_reciprocal_step.py::test_the_adversarial_term_alone_pleases_the_critic_more",
+    ),
+    "a critic of the correctness is told what is right": (
+        LOSSES,
+        'if self.judges == "correctness":',
+        "if False:",
+        "method/test_losses.py::test_a_critic_of_the_correctness_learns_which_voxels_are_right",
+    ),
+    "the critic learns from what VAT spoilt": (
+        STEP,
+        "if VAT_PRED in output and",
+        "if False and",
+        "method/test_reciprocal_step.py::test_the_critic_learns_from_the_masks_that_were_spoilt_on_purpose_and_by_vat",
+    ),
+    "being certain is not rewarded": (
+        "scripts/method/networks.py",
+        "self.scales[0] * opinion.detach()",
+        "self.scales[0] * opinion",
+        "method/test_networks.py::test_the_gradient_moves_the_mask_towards_the_opinion_and_does_not_reward_certainty",
     ),
     "VAT gives a gradient": (
         VAT,

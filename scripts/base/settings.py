@@ -150,8 +150,12 @@ class Settings(TypedDict, total=False):
 
     # networks
     features: Features
-    critic_stride: Annotated[Whole, Field(ge=1, le=2, description="1 or 2")]
     critic_features: Count
+    critic_sees: Literal["mask", "image_and_mask"]
+    critic_judges: Literal["source", "correctness"]
+    critic_starts_from_certainty: bool
+    critic_stride: Annotated[Whole, Field(ge=1, le=2, description="1 or 2")]
+    critic_spoilt_masks: bool
     initial_foreground_probability: Fraction | None
     exported: Export | None
     ensemble: Places
@@ -185,6 +189,7 @@ class Settings(TypedDict, total=False):
     vat_interval: Count
     critic_start: WholeFrom0
     critic_ramp: WholeFrom0
+    critic_learning_start: WholeFrom0
     critic_balanced: bool
 
     # federation
@@ -198,6 +203,7 @@ class Settings(TypedDict, total=False):
     confidence: bool
     min_enhancing: WholeFrom0
     min_component: WholeFrom0
+    remove_doubted: bool
     nested: bool
     flips: Axes
 

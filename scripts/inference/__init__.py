@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dicom_seg": ["SaveDicomSegd"],
         "exported": ["load_exported"],
         "inferer": ["AveragingInferer", "BrainInferer"],
+        "islands": ["ListIslandsd", "SaveIslandsHandler"],
         "postprocessing": ["NestRegionsd", "RegionsToLabelsd", "RemoveSmallRegionsd"],
         "writing": ["SaveVolumed", "check_outputs"],
     },

@@ -9,27 +9,32 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from torch import nn
+
+from scripts.method.networks import VolumetricCritic
 
 
 class CriticConfidenced(MapTransform):
-    """Adds the critic's confidence map of a prediction p: sigmoid(psi(p)) for each region and voxel.
+    """Adds the critic's confidence in a prediction: the probability that it is right, for each region and voxel.
 
     Args:
         keys: keys of predicted probabilities (regions, H, W, D) at the working resolution.
-        critic: the trained critic psi.
-        output_key: key of the map (regions, H, W, D) in [0, 1]; near 1, the critic takes the voxel for true.
+        critic: the trained critic, see `VolumetricCritic.confidence`.
+        image_key: key of the preprocessed image (modalities, H, W, D) from which the prediction was made.
+        output_key: key of the map (regions, H, W, D) in [0, 1].
     """
 
     def __init__(
         self,
         keys: KeysCollection,
-        critic: nn.Module,
+        critic: VolumetricCritic,
+        *,
+        image_key: str = "image",
         output_key: str = "confidence",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.critic = critic
+        self.image_key = image_key
         self.output_key = output_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -37,5 +42,5 @@ class CriticConfidenced(MapTransform):
         self.critic.eval()
         for key in self.key_iterator(item):
             with torch.no_grad():
-                item[self.output_key] = self.critic(item[key][None])[0].sigmoid()
+                item[self.output_key] = self.critic.confidence(item[key][None], item[self.image_key][None])[0]
         return item

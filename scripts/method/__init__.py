@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "networks": ["VolumetricCritic", "with_initial_foreground_probability"],
         "precision": ["use_mixed_precision"],
         "reciprocal_step": ["ReciprocalStep"],
+        "spoilt_masks": ["SpoiltMasks"],
         "synchronised_norm": ["synchronised"],
         "vat": ["UnlabelledVirtualAdversarialHandler", "VirtualAdversarialHandler"],
     },

@@ -6,61 +6,118 @@ from __future__ import annotations
 import torch
 from ignite import distributed as idist
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, max_pool3d
 
 from scripts.base.distributed import sum_over_processes
+from scripts.base.errors import BundleError
 from scripts.method.precision import at_least_float32
 
-
-class AdversarialLoss(nn.Module):
-    """The segmenter's adversarial loss, the non-saturating form of Eq. 5: L_adv = mean_v BCE(psi(p)_v, 1).
-
-    psi(p) are the critic's logits for the prediction p, and BCE(z, t) = -t log sigmoid(z) - (1 - t) log(1 - sigmoid(z))
-    is averaged over samples, regions and voxels v. The loss is small where the critic takes the prediction for a true
-    mask. (The paper's Eq. 5, -sum_v [(1 - eta) log psi(Y)_v + eta log(1 - psi(p)_v)], is the critic's own loss;
-    minimised over the segmenter as Eq. 1 has it, it would train the segmenter to help the critic.)
-
-    Args:
-        balanced: whether to weight voxels with `voxel_weights`.
-    """
-
-    def __init__(self, *, balanced: bool = False) -> None:
-        super().__init__()
-        self.balanced = balanced
-
-    def forward(self, fake_logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Returns the loss, a scalar.
-
-        Args:
-            fake_logits: the critic's logits for the prediction, (B, regions, H, W, D).
-            label: true regions of the same shape, used for the weights only.
-        """
-        return _bce(fake_logits, 1.0, voxel_weights(label) if self.balanced else None)
+JUDGEMENTS = ("source", "correctness")
 
 
 class CriticLoss(nn.Module):
-    """The critic's loss, Eq. 5 on logits: L_critic = mean_v BCE(psi(Y)_v, 1) + mean_v BCE(psi(p)_v, 0).
+    """The critic's loss: the sum over masks m of mean_v w_v BCE(psi(m, x)_v, t(m)_v).
 
-    Y is the true mask and p the prediction, both seen by the critic psi; BCE as in `AdversarialLoss`.
+    psi are the critic's logits and BCE(z, t) = -t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)), averaged over samples,
+    regions and voxels v. With Y the true regions, the critic judges either
+
+        the source (the paper's Eq. 5):  t(m) = 1 if m = Y, 0 otherwise
+        the correctness:                 t(m)_v = 1 if [m_v > 0.5] = Y_v, 0 otherwise
+
+    A critic of the source learns what tells predictions from true masks anywhere, above all that predictions are soft;
+    a critic of the correctness learns where a mask is wrong, and its confidence is a probability of being right.
 
     Args:
-        balanced: whether to weight voxels with `voxel_weights`.
+        judges: "source" or "correctness".
+        balanced: whether voxels are weighted, for the source with `voxel_weights`, for the correctness with
+            `neighbourhood_weights`.
+
+    Raises:
+        BundleError: if `judges` is neither.
     """
 
-    def __init__(self, *, balanced: bool = False) -> None:
+    def __init__(self, *, judges: str = "source", balanced: bool = False) -> None:
         super().__init__()
+        if judges not in JUDGEMENTS:
+            raise BundleError(f"critic_judges is {judges}; allowed are {' and '.join(JUDGEMENTS)}.")
+        self.judges = judges
         self.balanced = balanced
 
-    def forward(self, real_logits: torch.Tensor, fake_logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def forward(self, logits: torch.Tensor, masks: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Returns the loss, a scalar.
 
         Args:
-            real_logits: the critic's logits for the true mask, (B, regions, H, W, D).
-            fake_logits: the critic's logits for the prediction, of the same shape.
-            label: true regions of the same shape, used for the weights only.
+            logits: the critic's, for K masks of each sample, (K * B, regions, H, W, D).
+            masks: binary regions or probabilities in [0, 1], of the same shape.
+            label: true regions, (B, regions, H, W, D).
         """
-        weights = voxel_weights(label) if self.balanced else None
-        return _bce(real_logits, 1.0, weights) + _bce(fake_logits, 0.0, weights)
+        count = len(masks) // len(label)
+        truth = label.repeat(count, 1, 1, 1, 1)
+        return count * _bce(logits, self.target(masks, truth), self.weights(masks, truth))
+
+    def target(self, masks: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """Returns t(m) of masks and true regions of the same shape."""
+        if self.judges == "correctness":
+            return ((masks > 0.5) == (truth > 0.5)).to(masks.dtype)
+        is_true = (masks == truth).flatten(1).all(dim=1)
+        return is_true.to(masks.dtype).view(-1, 1, 1, 1, 1).expand_as(masks)
+
+    def weights(self, masks: torch.Tensor, truth: torch.Tensor) -> torch.Tensor | None:
+        """Returns w of masks and true regions of the same shape, None if all voxels count the same."""
+        if not self.balanced:
+            return None
+        return voxel_weights(truth) if self.judges == "source" else neighbourhood_weights(masks, truth)
+
+
+class AdversarialLoss(CriticLoss):
+    """The segmenter's adversarial loss, non-saturating: L_adv = mean_v w_v BCE(psi(p, x)_v, 1), the critic frozen.
+
+    p is the prediction. Under "source" the loss is small where the critic takes the prediction for a true mask (the
+    paper's Eq. 5 is the critic's own loss; minimised over the segmenter as Eq. 1 has it, it would train the segmenter
+    to help the critic). Under "correctness" the segmenter raises the critic's confidence that the prediction is right.
+
+    The two games differ in what they reward. A critic of the source meets true masks that are 0/1 and mostly empty, so
+    that a prediction comes closest to them, wherever it is doubtful, by vanishing: the game empties the mask. A critic
+    of the correctness has the optimum psi(m, x)_v = logit P(Y_v = [m_v > 0.5] | x), and an empty mask has it say
+    'wrong' wherever the image shows a tumour.
+
+    Args:
+        judges: "source" or "correctness".
+        balanced: whether voxels are weighted as in `CriticLoss`.
+    """
+
+    def forward(self, logits: torch.Tensor, masks: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Returns the loss, a scalar, of logits and predictions as in `CriticLoss`; the label only gives weights."""
+        return _bce(logits, torch.ones_like(logits), self.weights(masks.detach(), label))
+
+
+def neighbourhood_weights(
+    masks: torch.Tensor, truth: torch.Tensor, *, reach: int = 5, elsewhere: float = 0.05
+) -> torch.Tensor:
+    """Computes weights under which the voxels around a predicted or true region count most.
+
+    They do not depend on which of the two holds a voxel, and so keep the critic's confidence a probability. Voxels far
+    from both are nearly always right and would otherwise decide the loss.
+
+    Args:
+        masks: binary regions or probabilities, (B, regions, H, W, D).
+        truth: true regions of the same shape.
+        reach: size of the neighbourhood in voxels along each axis, to a voxel.
+        elsewhere: weight of the other voxels relative to those around.
+
+    Returns:
+        Weights of the same shape and of mean 1.
+    """
+    tumour = torch.maximum(masks, truth.to(masks.dtype)).gt(0.5).to(masks.dtype)
+    # pooled at half the resolution, which is exact to a voxel and several times faster
+    around = max_pool3d(tumour, 2, ceil_mode=True)
+    for axis in range(3):
+        window = [2 * (reach // 2) + 1 if a == axis else 1 for a in range(3)]
+        around = max_pool3d(around, window, stride=1, padding=[w // 2 for w in window])
+    around = around.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    around = around[..., : masks.shape[2], : masks.shape[3], : masks.shape[4]]
+    weights = elsewhere + (1 - elsewhere) * around
+    return weights / weights.mean()
 
 
 def voxel_weights(label: torch.Tensor) -> torch.Tensor:
@@ -101,5 +158,5 @@ def bernoulli_divergence(target: torch.Tensor, logits: torch.Tensor) -> torch.Te
     return binary_cross_entropy_with_logits(logits, target) - entropy
 
 
-def _bce(logits: torch.Tensor, target: float, weights: torch.Tensor | None) -> torch.Tensor:
-    return binary_cross_entropy_with_logits(logits, torch.full_like(logits, target), weights)
+def _bce(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    return binary_cross_entropy_with_logits(logits, target.to(logits.dtype), weights)

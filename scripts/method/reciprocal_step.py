@@ -16,6 +16,8 @@ from scripts.base.errors import BundleError
 from scripts.method.accumulation import AccumulationWindow, accumulation_window, step
 from scripts.method.precision import at_least_float32, autocast, critic_scaler, segmenter_scaler
 from scripts.method.schedules import ramp
+from scripts.method.spoilt_masks import SpoiltMasks
+from scripts.method.vat import VAT_PRED
 
 STEP_TAKEN = "step_taken"
 
@@ -28,14 +30,18 @@ class ReciprocalStep:
         L = lambda_dice * L_dice + lambda_vat * L_vat + lambda_critic * L_adv,
 
     and the critic then minimises its own side of Eq. 5, so that the two play the game of Eq. 1. Here F is the
-    segmenter, p = sigmoid(F(x)) its prediction for an image x, Y the true regions and psi the critic:
+    segmenter, p = sigmoid(F(x)) its prediction for an image x, Y the true regions and psi the critic, whose own loss is
+    `scripts.method.CriticLoss`:
 
         L_dice: Eq. 3, 1 - (2 <Y, p> + 1) / (|Y|_1 + |p|_1 + 1), the trainer's `recon_loss_function(logits, label)`
             (the paper prints it without the 2, so that a perfect match would score 0.5);
-        L_adv: `g_loss_function(fake_logits, label)`, see `scripts.method.AdversarialLoss`; the critic is frozen;
+        L_adv: `g_loss_function(logits, prediction, label)`, see `scripts.method.AdversarialLoss`; the critic is frozen;
         L_vat: Eq. 4, added by `scripts.method.VirtualAdversarialHandler` on the event after the segmenter's backward
-            pass;
-        the critic's loss: `d_loss_function(real_logits, fake_logits, label)`, see `scripts.method.CriticLoss`.
+            pass.
+
+    The critic learns from two masks of each sample at once, `d_loss_function(logits, masks, label)`: the true mask and
+    the prediction (Eq. 5); or, with `spoilt_masks`, the prediction and in turn a mask that is spoilt on purpose and the
+    prediction that VAT's perturbation spoilt, which is there already: so the two adversaries help each other.
 
     All losses are stored in `engine.state.output`.
 
@@ -47,9 +53,11 @@ class ReciprocalStep:
     Args:
         lambda_dice: weight of L_dice.
         lambda_critic: weight of L_adv; with 0 the critic is neither run nor trained.
-        critic_start: last iteration without the critic.
+        critic_start: last iteration without L_adv.
         critic_ramp: number of iterations in which its weight rises from 0 to `lambda_critic`.
+        critic_learning_start: last iteration in which the critic does not learn.
         accumulate: number of batches (iterations) per optimiser step; the last step of an epoch may have fewer.
+        spoilt_masks: what spoils true masks for the critic; None shows it the true ones.
 
     Raises:
         BundleError: if a weight is negative.
@@ -62,7 +70,9 @@ class ReciprocalStep:
         lambda_critic: float = 0.3,
         critic_start: int = 0,
         critic_ramp: int = 0,
+        critic_learning_start: int = 0,
         accumulate: int = 1,
+        spoilt_masks: SpoiltMasks | None = None,
     ) -> None:
         for name, weight in (("lambda_dice", lambda_dice), ("lambda_critic", lambda_critic)):
             if weight < 0:
@@ -71,7 +81,9 @@ class ReciprocalStep:
         self.lambda_critic = lambda_critic
         self.critic_start = critic_start
         self.critic_ramp = critic_ramp
+        self.critic_learning_start = critic_learning_start
         self.accumulate = accumulate
+        self.spoilt_masks = spoilt_masks
         self._is_finite = True
         self._statistics: list[torch.Tensor] = []
 
@@ -91,7 +103,7 @@ class ReciprocalStep:
         self._train_segmenter(engine, batch)
         engine.fire_event(AdversarialIterationEvents.GENERATOR_MODEL_COMPLETED)
         # the critic starts with a whole window, so that its first step has as many batches as the others
-        started = engine.state.iteration - batch.position > self.critic_start
+        started = engine.state.iteration - batch.position > self.critic_learning_start
         if self.lambda_critic > 0 and started and self._is_finite:
             self._train_critic(engine, batch)
             engine.fire_event(AdversarialIterationEvents.DISCRIMINATOR_MODEL_COMPLETED)
@@ -134,24 +146,27 @@ class ReciprocalStep:
         critic = state.d_network
         # frozen and in eval mode: the segmenter's step must change neither parameters nor running statistics
         critic.eval().requires_grad_(False)
-        output[AdversarialKeys.FAKE_LOGITS] = engine.d_inferer(at_least_float32(output[Keys.PRED]).sigmoid(), critic)
+        prediction = at_least_float32(output[Keys.PRED]).sigmoid()
+        logits = engine.d_inferer(prediction, critic, output[Keys.IMAGE])
+        output[AdversarialKeys.FAKE_LOGITS] = logits.detach()
         critic.train().requires_grad_(True)
         engine.fire_event(AdversarialIterationEvents.GENERATOR_DISCRIMINATOR_FORWARD_COMPLETED)
-        loss = state.g_loss_function(at_least_float32(output[AdversarialKeys.FAKE_LOGITS]), output[Keys.LABEL])
+        loss = state.g_loss_function(at_least_float32(logits), prediction, output[Keys.LABEL])
         engine.fire_event(AdversarialIterationEvents.GENERATOR_LOSS_COMPLETED)
         return loss
 
     def _train_critic(self, engine: AdversarialTrainer, batch: AccumulationWindow) -> None:
         state, output = engine.state, engine.state.output
-        real, fake = output[Keys.LABEL], at_least_float32(output[Keys.PRED]).sigmoid()
         state.d_network.train()
         if batch.begins:
             state.d_optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
+        # all masks in one batch: BatchNorm statistics of their own would tell them apart
+        masks = torch.cat(self._masks(engine))
+        count = len(masks) // len(output[Keys.LABEL])
         with autocast(engine):
-            # real and fake in one batch: BatchNorm statistics of their own would tell them apart
-            logits = at_least_float32(engine.d_inferer(torch.cat([real.to(fake.dtype), fake]), state.d_network))
-            output[AdversarialKeys.REAL_LOGITS], output[AdversarialKeys.FAKE_LOGITS] = logits.detach().chunk(2)
-            loss = state.d_loss_function(*logits.chunk(2), real)
+            images = output[Keys.IMAGE].repeat(count, 1, 1, 1, 1)
+            logits = at_least_float32(engine.d_inferer(masks, state.d_network, images))
+            loss = state.d_loss_function(logits, masks, output[Keys.LABEL])
         engine.fire_event(AdversarialIterationEvents.DISCRIMINATOR_LOSS_COMPLETED)
         output[AdversarialKeys.DISCRIMINATOR_LOSS] = loss.detach()
         scaler = critic_scaler(engine)
@@ -160,6 +175,17 @@ class ReciprocalStep:
         self._is_finite = all_processes_agree(_losses_are_finite(output))
         if batch.ends and self._is_finite:
             self._is_finite = step(state.d_network, state.d_optimizer, scaler=scaler, batches=batch.size)
+
+    def _masks(self, engine: AdversarialTrainer) -> list[torch.Tensor]:
+        """Returns the masks from which the critic learns, each (B, regions, H, W, D)."""
+        output = engine.state.output
+        prediction = at_least_float32(output[Keys.PRED]).sigmoid()
+        truth = output[Keys.LABEL].to(prediction.dtype)
+        if self.spoilt_masks is None:
+            return [truth, prediction]
+        if VAT_PRED in output and engine.state.iteration % 2 == 0:
+            return [at_least_float32(output[VAT_PRED]).sigmoid(), prediction]
+        return [self.spoilt_masks(truth, engine.state.iteration), prediction]
 
 
 def _losses_are_finite(output: dict[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from scripts.method.schedules import ramp
 
 TARGETS = ("label", "prediction")
 DIRECTIONS = ("divergence", "loss")
+VAT_PRED = "vat_pred"
 
 
 class VirtualAdversarialHandler:
@@ -42,8 +43,8 @@ class VirtualAdversarialHandler:
 
     L_vat is computed after the trainer's backward pass, which frees that graph, and before the optimiser's step: only
     one graph is alive at a time. Its gradients accumulate in the parameters, whatever number of batches and processes
-    share the step (see `scripts.method.accumulation`). The loss is stored as `engine.state.output["vat_loss"]`. With a
-    weight of 0 no extra pass is run.
+    share the step (see `scripts.method.accumulation`). The loss is stored as `engine.state.output["vat_loss"]`, the
+    logits F(x + r) as `["vat_pred"]`. With a weight of 0 no extra pass is run.
 
     Args:
         network: the segmenter. For "label", the trainer passes the whole batch to it in one forward pass.
@@ -67,6 +68,7 @@ class VirtualAdversarialHandler:
     """
 
     loss_name = "vat_loss"
+    pred_name = VAT_PRED
 
     def __init__(
         self,
@@ -130,9 +132,10 @@ class VirtualAdversarialHandler:
             image, target = self._batch(engine)
             perturbation = self._perturb(engine, image, target)
             with autocast(engine):
-                loss = bernoulli_divergence(target, self.network(image + perturbation))
+                logits = self.network(image + perturbation)
+                loss = bernoulli_divergence(target, logits)
             segmenter_scaler(engine).scale(weight * loss).backward()
-        engine.state.output[self.loss_name] = loss.detach()
+        engine.state.output |= {self.loss_name: loss.detach(), self.pred_name: logits.detach()}
 
     def _current_weight(self, engine: Trainer) -> float:
         iteration = engine.state.iteration
@@ -213,6 +216,7 @@ class UnlabelledVirtualAdversarialHandler(VirtualAdversarialHandler):
     """
 
     loss_name = "unlabelled_vat_loss"
+    pred_name = "unlabelled_vat_pred"
 
     def __init__(self, network: nn.Module, dataset: Dataset, *, batch_size: int = 1, **options: Any) -> None:
         super().__init__(network, target="prediction", **options)

@@ -126,8 +126,9 @@ class Training:
         device, preprocess = self.get("device"), self.get("validate#preprocessing")
         metrics = {}
         for item in items:
-            logits = network(torch.as_tensor(preprocess(item)["image"])[None].to(device))
-            probabilities, confidence = logits.sigmoid()[0], critic(logits.sigmoid())[0].sigmoid()
+            image = torch.as_tensor(preprocess(item)["image"])[None].to(device)
+            prediction = network(image).sigmoid()
+            probabilities, confidence = prediction[0], critic.confidence(prediction, image)[0]
             core, whole, enhancing = (probabilities > 0.5).cpu().numpy()
             labels = np.select([enhancing, core, whole], [4, 1, 2])
             arrays = (probabilities.cpu().numpy(), confidence.cpu().numpy())

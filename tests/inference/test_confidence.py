@@ -13,7 +13,7 @@ def test_confidence_is_the_critics_judgement_in_eval_mode() -> None:
     critic(torch.rand(4, 3, 8, 8, 8))  # running statistics that differ from those of the prediction
     before = snapshot(critic.train())
     prediction = torch.rand(3, 8, 8, 8, generator=torch.Generator().manual_seed(0))
-    item = CriticConfidenced("pred", critic)({"pred": prediction.clone()})
+    item = CriticConfidenced("pred", critic)({"pred": prediction.clone(), "image": torch.zeros(4, 8, 8, 8)})
     assert changed(critic, before) == set()
     with torch.no_grad():
         judgement = critic.eval()(prediction[None])[0]

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, rel_entr
 
-from scripts.method.losses import AdversarialLoss, CriticLoss, bernoulli_divergence, voxel_weights
+from scripts.base.errors import BundleError
+from scripts.method.losses import (
+    AdversarialLoss,
+    CriticLoss,
+    bernoulli_divergence,
+    neighbourhood_weights,
+    voxel_weights,
+)
 from tests.builders import EXACT, make_batch
 
 
@@ -41,17 +48,46 @@ def test_the_adversarial_losses_equal_cross_entropy_by_hand(balanced: bool) -> N
     surprise_of_false = -np.log(1 - expit(fake.numpy()))
     segmenters = (weights * surprise_of_true[1]).mean()
     critics = (weights * surprise_of_true[0]).mean() + (weights * surprise_of_false).mean()
-    assert AdversarialLoss(balanced=balanced)(fake, label).item() == pytest.approx(segmenters, rel=EXACT)
-    assert CriticLoss(balanced=balanced)(real, fake, label).item() == pytest.approx(critics, rel=EXACT)
+    prediction = random_logits(3).sigmoid()
+    assert AdversarialLoss(balanced=balanced)(fake, prediction, label).item() == pytest.approx(segmenters, rel=EXACT)
+    masks = torch.cat([label, prediction])
+    loss = CriticLoss(balanced=balanced)(torch.cat([real, fake]), masks, label)
+    assert loss.item() == pytest.approx(critics, rel=EXACT)
+
+
+def test_a_critic_of_the_correctness_learns_which_voxels_are_right() -> None:
+    logits, prediction, label = random_logits(0), random_logits(1).sigmoid(), random_label(2)
+    right = (prediction.numpy() > 0.5) == (label.numpy() == 1)
+    chance = expit(logits.double().numpy())
+    expected = -np.log(np.where(right, chance, 1 - chance)).mean()
+    assert CriticLoss(judges="correctness")(logits, prediction, label).item() == pytest.approx(expected, rel=EXACT)
+    everywhere = torch.full_like(logits, 20)
+    assert CriticLoss(judges="correctness")(everywhere, label, label) < 1e-6
+
+
+def test_voxels_around_a_predicted_or_true_region_count_most() -> None:
+    mask, label = torch.zeros(1, 3, 16, 16, 16), torch.zeros(1, 3, 16, 16, 16)
+    mask[:, 0, 2, 2, 2], label[:, 1, 13, 13, 13] = 0.9, 1
+    weights = neighbourhood_weights(mask, label, reach=2, elsewhere=0.1)
+    around = weights > weights.min() * 1.1
+    assert around.sum(dim=(0, 2, 3, 4)).tolist() == [6**3, 6**3, 0]
+    assert around[0, 0, :6, :6, :6].all()
+    assert weights.mean().item() == pytest.approx(1, rel=1e-5)
+    assert (weights.max() / weights.min()).item() == pytest.approx(10, rel=1e-4)
+
+
+def test_a_judgement_that_is_neither_is_refused() -> None:
+    with pytest.raises(BundleError, match="critic_judges is quality; allowed are source and correctness"):
+        CriticLoss(judges="quality")
 
 
 def test_a_missed_small_tumour_weighs_half_when_balanced() -> None:
     label = torch.zeros(1, 3, 8, 8, 8, dtype=torch.float64)
     label[:, :, 0, 0, 0] = 1
     logits = 20 - 40 * label  # the critic sees through the tumour's one voxel, and nothing else
-    assert AdversarialLoss(balanced=False)(logits, label) < 0.05
+    assert AdversarialLoss(balanced=False)(logits, label, label) < 0.05
     # the other voxels add log(1 + exp(-20)), which is 2e-9
-    assert AdversarialLoss(balanced=True)(logits, label).item() == pytest.approx(10, rel=1e-8)
+    assert AdversarialLoss(balanced=True)(logits, label, label).item() == pytest.approx(10, rel=1e-8)
 
 
 @settings(deadline=None, max_examples=50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -75,7 +76,8 @@ def test_it_learns_to_tell_masks_from_soft_ones() -> None:
     optimizer = torch.optim.RMSprop(critic.parameters(), 1e-3)
     for _ in range(40):
         optimizer.zero_grad()
-        current = loss(*critic(torch.cat([mask, soft])).chunk(2), mask)
+        masks = torch.cat([mask, soft])
+        current = loss(critic(masks), masks, mask)
         current.backward()
         optimizer.step()
     assert current.item() < 0.7 * 2 * math.log(2)
@@ -84,10 +86,74 @@ def test_it_learns_to_tell_masks_from_soft_ones() -> None:
 def test_masks_of_other_regions_and_other_numbers_of_layers_are_refused() -> None:
     with pytest.raises(RuntimeError, match="channels"):
         make_critic()(torch.rand(1, 4, 8, 8, 8))
-    with pytest.raises(ValueError, match="three hidden convolutions, got 2"):
+    with pytest.raises(BundleError, match="critic_sees truth, critic_stride 1 and 3 hidden"):
+        VolumetricCritic(sees="truth")
+    with pytest.raises(BundleError, match="critic_stride 1 and 2 hidden convolutions"):
         VolumetricCritic(channels=(4, 8))
-    with pytest.raises(ValueError, match="critic_stride is 3"):
+    with pytest.raises(ValueError, match="critic_stride 3"):
         VolumetricCritic(stride=3)
+
+
+FORMS = [
+    {"sees": sees, "starts_from_certainty": certainty, "stride": stride}
+    for sees in ("mask", "image_and_mask")
+    for certainty in (False, True)
+    for stride in (1, 2)
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_judges_every_voxel_from_what_it_sees(form: dict[str, Any]) -> None:
+    critic = VolumetricCritic(channels=(4, 4, 4), **form)
+    nn.init.normal_(critic.get_parameter("layers.3.conv.weight"))
+    mask = torch.rand(2, 3, 5, 8, 7, generator=torch.Generator().manual_seed(0))
+    image, other = torch.rand(2, 4, 5, 8, 7), torch.rand(2, 4, 5, 8, 7)
+    critic.eval()
+    judgement = critic(mask, image)
+    assert judgement.shape == mask.shape
+    assert torch.equal(judgement, critic(mask, other)) == (form["sees"] == "mask")
+    assert not torch.equal(judgement, critic(1 - mask, image))
+
+
+def test_an_untrained_critic_that_starts_from_certainty_is_as_sure_as_the_segmenter() -> None:
+    critic = VolumetricCritic(sees="image_and_mask", starts_from_certainty=True, stride=2, channels=(4, 4, 4))
+    mask = torch.rand(1, 3, 6, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    confidence = critic.confidence(mask, torch.rand(1, 4, 6, 6, 6))
+    torch.testing.assert_close(confidence, torch.maximum(mask, 1 - mask))
+
+
+def test_the_gradient_moves_the_mask_towards_the_opinion_and_does_not_reward_certainty() -> None:
+    critic = VolumetricCritic(starts_from_certainty=True, channels=(4, 4, 4))
+    mask = torch.rand(1, 3, 6, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    critic(mask).sum().backward()
+    # psi = (2 m - 1) E with E = logit(m), held constant; the slope of |logit(m)| would be far larger
+    torch.testing.assert_close(mask.grad, 2 * mask.detach().logit(), rtol=1e-3, atol=1e-3)
+
+
+def test_a_critic_of_another_opinion_doubts_the_mask_and_pulls_it_over() -> None:
+    critic = VolumetricCritic(sees="image_and_mask", starts_from_certainty=True, channels=(4, 4, 4))
+    nn.init.constant_(critic.get_parameter("layers.3.conv.bias"), 3.0)  # everything is tumour
+    mask = torch.tensor([0.3, 0.7]).view(2, 1, 1, 1, 1).expand(2, 3, 4, 4, 4).clone().requires_grad_()
+    confidence = critic.confidence(mask, torch.rand(2, 4, 4, 4, 4))
+    against, along = confidence.detach().flatten(1).mean(dim=1)
+    assert against < 0.5 < 0.9 < along
+    confidence.sum().backward()
+    assert mask.grad is not None
+    assert (mask.grad > 0).all()
+
+
+def test_the_scales_are_saved_and_weigh_the_segmenters_opinion_and_its_correction() -> None:
+    critic = VolumetricCritic(starts_from_certainty=True, channels=(4, 4, 4)).eval()
+    nn.init.normal_(critic.get_parameter("layers.3.conv.weight"))
+    mask = torch.rand(1, 3, 6, 6, 6, generator=torch.Generator().manual_seed(0))
+    opinion = mask.logit()
+    side = opinion.sign()
+    correction = side * critic(mask) - opinion
+    critic.scales.copy_(torch.tensor([0.5, 0.2]))
+    again = VolumetricCritic(starts_from_certainty=True, channels=(4, 4, 4)).eval()
+    again.load_state_dict(critic.state_dict())
+    expected = (side * (0.5 * opinion + 0.2 * correction)).sigmoid()
+    torch.testing.assert_close(again.confidence(mask), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_an_untrained_segmenter_predicts_the_initial_foreground_probability() -> None:

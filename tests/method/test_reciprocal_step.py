@@ -15,13 +15,17 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import nn
 
 from scripts.base.errors import BundleError
+from scripts.method.losses import CriticLoss
+from scripts.method.networks import VolumetricCritic
 from scripts.method.reciprocal_step import STEP_TAKEN, ReciprocalStep
-from scripts.method.vat import VirtualAdversarialHandler
+from scripts.method.spoilt_masks import SpoiltMasks
+from scripts.method.vat import VAT_PRED, VirtualAdversarialHandler
 from tests.builders import (
     ABOVE_ROUNDING,
     EXACT,
     changed,
     freeze_norms,
+    make_batch,
     make_cases,
     make_critic,
     make_exact_cases,
@@ -118,6 +122,7 @@ def test_all_loss_terms_are_in_the_output_and_add_up() -> None:
 def test_the_critic_begins_late_and_its_weight_rises() -> None:
     segmenter, critic = make_segmenter().double(), make_critic().double()
     options: dict[str, Any] = {"epochs": 3, "lambda_critic": 1.0, "critic_start": 2, "critic_ramp": 4}
+    options["critic_learning_start"] = 2
     trainer = make_reciprocal_trainer(segmenter, critic, loader=make_loader(make_exact_cases(4)), **options)
     untouched, weights = snapshot(critic), []
 
@@ -132,6 +137,37 @@ def test_the_critic_begins_late_and_its_weight_rises() -> None:
     trainer.run()
     assert weights == pytest.approx([0, 0, 0.25, 0.5, 0.75, 1.0], abs=EXACT)
     assert changed(critic, untouched) != set()
+
+
+def test_the_critic_learns_before_the_segmenter_hears_it() -> None:
+    segmenter, critic = make_segmenter(), make_critic()
+    untouched = snapshot(critic)
+    trainer = make_reciprocal_trainer(segmenter, critic, lambda_critic=1.0, critic_start=9)
+    trainer.run()
+    assert changed(critic, untouched) != set()
+    assert AdversarialKeys.GENERATOR_LOSS not in trainer.state.output
+
+
+def test_the_critic_learns_from_the_masks_that_were_spoilt_on_purpose_and_by_vat() -> None:
+    segmenter = make_segmenter()
+    fed: list[torch.Tensor] = []
+
+    class Loss(CriticLoss):
+        def forward(self, logits: torch.Tensor, masks: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+            fed[:] = [*fed, *masks.chunk(2)]
+            return super().forward(logits, masks, label)
+
+    torch.manual_seed(1)
+    critic = VolumetricCritic(sees="image_and_mask", starts_from_certainty=True, stride=2, channels=(4, 4, 4))
+    vat = VirtualAdversarialHandler(segmenter, weight=0.2, epsilon=0.03, interval=2)
+    trainer = make_reciprocal_trainer(segmenter, critic, handlers=[vat], lambda_critic=0.3, spoilt_masks=SpoiltMasks())
+    trainer.state.d_loss_function = Loss(judges="correctness", balanced=True)
+    trainer.run()
+    assert trainer.state.iteration == 2
+    torch.testing.assert_close(fed[0], SpoiltMasks()(make_batch(2)[1], 1))
+    torch.testing.assert_close(fed[2], trainer.state.output[VAT_PRED].sigmoid())
+    torch.testing.assert_close(fed[3], trainer.state.output[Keys.PRED].sigmoid())
+    assert (fed[2] != fed[3]).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -27,12 +27,12 @@ def test_the_best_weights_are_kept_and_the_file_that_was_there(tmp_path: Path) -
     kept = []
     for epoch, bias in enumerate([10.0, -5.0, 10.0, -5.0], start=1):
         nn.init.constant_(segmenter.get_parameter("bias"), bias)
-        nn.init.constant_(critic.get_parameter("3.conv.bias"), epoch)
+        nn.init.constant_(critic.get_parameter("layers.3.conv.bias"), epoch)
         evaluator.run(epoch)
         kept.append(torch.load(tmp_path / "model.pt", weights_only=True)["bias"][0].item())
     # the whole volume as tumour, all of the tumour, and then nothing that is better
     assert kept == [10, -5, -5, -5]
-    assert torch.load(tmp_path / "critic.pt", weights_only=True)["3.conv.bias"].tolist() == [2, 2, 2]
+    assert torch.load(tmp_path / "critic.pt", weights_only=True)["layers.3.conv.bias"].tolist() == [2, 2, 2]
     assert torch.load(tmp_path / "model.previous.pt", weights_only=True)["bias"].tolist() == [7, 7, 7]
     assert {path.name for path in tmp_path.iterdir()} == {"model.pt", "model.previous.pt", "critic.pt"}
 

@@ -57,7 +57,7 @@ class ReliabilityHandler:
             print("reliability of the critic: left out, because there is no confidence (--confidence true) or no truth")
             return
         summary = summarise(rows)
-        write_csv(table, rows)
+        write_csv(table, [{k: v for k, v in row.items() if k != "calibration_critic"} for row in rows])
         write_json(record, summary)
         print("\n".join([*summary["verdict"], NOT_FOR_DIAGNOSIS, str(record)]))
 

@@ -14,9 +14,11 @@ from sklearn.metrics import auc, confusion_matrix_at_thresholds
 
 from scripts.brats import REGIONS
 from scripts.evaluation.metrics.surface_distances import bounding_box, surface
+from scripts.evaluation.reliability.expected_dice import expectation
 
 ZONES = {"boundary": 3.0, "neighbourhood": 10.0}  # mm
 UNCERTAINTIES = ("critic", "entropy")
+BINS = 10  # of the reliability diagram
 Row = dict[str, Any]
 
 
@@ -43,7 +45,11 @@ def score_case(
 
     Returns:
         A row for each region: `region`; `dice`; `mean_confidence` and `mean_entropy` within 10 mm of the prediction
-        (not of the truth, which is unknown in use); and for each zone `<zone>_voxels`, `<zone>_wrong_share` (the
+        (not of the truth, which is unknown in use), and what the confidence lets expect there (`expectation`):
+        `expected_dice_critic`, `expected_dice_entropy` (the same of the segmenter's own probabilities), `volume_ml`
+        (true), `expected_volume_ml`, `volume_low_ml` and `volume_high_ml`; `calibration_critic`, for
+        each of ten bins of the confidence in the neighbourhood (voxels, sum of confidence, right voxels); and for each
+        zone `<zone>_voxels`, `<zone>_wrong_share` (the
         average precision of chance), `<zone>_auroc_<measure>` and `<zone>_average_precision_<measure>`. A score is
         NaN if the zone has no wrong or no right voxel; a mean is NaN if nothing was predicted.
     """
@@ -58,7 +64,8 @@ def _score_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, sp
     reach = max(ZONES.values())
     box = bounding_box(p | t, [math.ceil(reach / size) for size in spacing])
     p, t, wrong = p[box], t[box], p[box] != t[box]
-    uncertainty = {"critic": 1 - c[box], "entropy": entropy(q[box])}
+    c, q = c[box], q[box].clip(0, 1)
+    uncertainty = {"critic": 1 - c, "entropy": entropy(q)}
     to_surface = distance_within(surface(p), spacing, reach=reach)
     around = p | (to_surface <= reach)
     zones = {
@@ -67,6 +74,8 @@ def _score_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, sp
     }
     row |= {"mean_confidence": _mean(1 - uncertainty["critic"][around])}
     row |= {"mean_entropy": _mean(uncertainty["entropy"][around])}
+    row |= _expectations(p[around], c[around], q[around], t.sum(), millilitres=float(np.prod(spacing)) / 1000)
+    row |= {"calibration_critic": _calibration(c[zones["neighbourhood"]], ~wrong[zones["neighbourhood"]])}
     for zone, inside in zones.items():
         answer = wrong[inside]
         row |= {f"{zone}_voxels": int(answer.size), f"{zone}_wrong_share": _mean(answer)}
@@ -74,6 +83,22 @@ def _score_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, sp
             scores = _scores(answer, uncertainty[name][inside])
             row |= {f"{zone}_{score}_{name}": value for score, value in scores.items()}
     return row
+
+
+def _expectations(p: np.ndarray, c: np.ndarray, q: np.ndarray, true: int, *, millilitres: float) -> Row:
+    """Returns what is expected of a region p from the critic's confidence c and from the probabilities q."""
+    names = ("expected_dice_critic", "expected_dice_entropy", "expected_volume_ml", "volume_low_ml", "volume_high_ml")
+    if not p.any():
+        return {"volume_ml": float(true * millilitres)} | dict.fromkeys(names, math.nan)
+    critic, segmenter = expectation(p, c), expectation(p, np.maximum(q, 1 - q))
+    volumes = (v * millilitres for v in (critic.volume, critic.low, critic.high))
+    return {"volume_ml": float(true * millilitres)} | dict(zip(names, (critic.dice, segmenter.dice, *volumes)))
+
+
+def _calibration(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, ...]]:
+    bins = (confidence * BINS).astype(int).clip(0, BINS - 1)
+    sums = [np.bincount(bins, weights=w, minlength=BINS) for w in (np.ones_like(confidence), confidence, right)]
+    return list(zip(*(s.tolist() for s in sums)))
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:

@@ -37,7 +37,25 @@ def reliability_section(folder: PathLike) -> Section | None:
         [region, found["n"], as_text(found["critic"]), as_text(found["entropy"])]
         for region, found in summary["correlation"].items()
     ]
-    html = render(TEMPLATE, verdict=summary["verdict"], headings=headings, zones=zones, correlations=correlations)
+    expected = [
+        [region, found["n"]]
+        + [as_text(found[f"{what}_{u}"]) for what in ("correlation", "error") for u in UNCERTAINTIES]
+        for region, found in summary["expected_dice"].items()
+    ]
+    html = render(
+        TEMPLATE,
+        verdict=summary["verdict"],
+        headings=headings,
+        zones=zones,
+        correlations=correlations,
+        expected=expected,
+        interval=summary["volume_interval"],
+        calibration_error=as_text(summary["calibration"]["error"]),
+        bins=[
+            [_percent(b["confidence"]), _percent(b["right"]), round(b["voxels"])]
+            for b in summary["calibration"]["bins"]
+        ],
+    )
     return Section("Reliability of the critic", html)
 
 

@@ -30,7 +30,11 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         `average_precision_difference` those of the critic minus those of the entropy, with `mean` and the bounds `low`
         and `high` of the interval over cases (see `_difference`); `correlation`: for each region, Spearman's rank
         correlation over the `n` cases of Dice with the critic's mean confidence (`critic`) and with the negative mean
-        entropy (`entropy`); `verdict`: lines of text; `cases` and `note`. What cannot be computed is None.
+        entropy (`entropy`); `expected_dice`: for each region and both measures, that correlation and the mean absolute
+        error of the expected Dice; `volume_interval`: of how many of `n` regions it holds the true volume;
+        `calibration`: `error`, the expected calibration error of the critic's confidence in the neighbourhood, and
+        `bins` of confidence, share of right voxels and number of voxels; `verdict`: lines of text; `cases` and `note`.
+        What cannot be computed is None.
     """
     zones: dict[str, Any] = {}
     for zone in ZONES:
@@ -41,8 +45,18 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
             differences = {f"{score}_difference": _difference(scored, f"{zone}_{score}") for score in SCORES}
             zones.setdefault(zone, {})[region] = means | differences | {"n": len(scored)}
     correlation = {region: _correlation([r for r in rows if r["region"] == region]) for region in REGIONS}
-    summary = {"cases": len(rows) // len(REGIONS), "zones": zones, "correlation": correlation}
-    return {"note": NOT_FOR_DIAGNOSIS} | summary | {"verdict": _verdict(zones, correlation)}
+    known = [row for row in rows if not math.isnan(row["expected_dice_critic"])]
+    held = [row["volume_low_ml"] <= row["volume_ml"] <= row["volume_high_ml"] for row in known]
+    return {
+        "note": NOT_FOR_DIAGNOSIS,
+        "cases": len(rows) // len(REGIONS),
+        "zones": zones,
+        "correlation": correlation,
+        "expected_dice": {region: _expected_dice([r for r in known if r["region"] == region]) for region in REGIONS},
+        "volume_interval": {"n": len(known), "held": sum(held)},
+        "calibration": _calibration(rows),
+        "verdict": _verdict(zones, correlation),
+    }
 
 
 def difference_as_text(difference: Mapping[str, float | None]) -> str:
@@ -90,10 +104,33 @@ def _correlation(rows: Sequence[Row]) -> dict[str, float | int | None]:
     known = [row for row in rows if not math.isnan(row["mean_confidence"])]
     dice = [row["dice"] for row in known]
     means = {"critic": [r["mean_confidence"] for r in known], "entropy": [-r["mean_entropy"] for r in known]}
+    return {"n": len(known)} | {name: _rank_correlation(values, dice) for name, values in means.items()}
+
+
+def _expected_dice(rows: Sequence[Row]) -> dict[str, float | int | None]:
+    dice = [row["dice"] for row in rows]
+    found: dict[str, float | int | None] = {"n": len(rows)}
+    for name in UNCERTAINTIES:
+        expected = [row[f"expected_dice_{name}"] for row in rows]
+        found[f"correlation_{name}"] = _rank_correlation(expected, dice)
+        found[f"error_{name}"] = _mean([abs(e - d) for e, d in zip(expected, dice)])
+    return found
+
+
+def _rank_correlation(values: Sequence[float], dice: Sequence[float]) -> float | None:
     # two cases are always perfectly correlated, and constant values have no ranks
-    usable = {name: len(known) > 2 and len(set(dice)) > 1 and len(set(v)) > 1 for name, v in means.items()}
-    ranks = {name: float(spearmanr(v, dice).statistic) if usable[name] else None for name, v in means.items()}
-    return {"n": len(known)} | ranks
+    if len(dice) < 3 or len(set(dice)) == 1 or len(set(values)) == 1:
+        return None
+    return float(spearmanr(values, dice).statistic)
+
+
+def _calibration(rows: Sequence[Row]) -> dict[str, Any]:
+    """Pools the bins of all rows; ECE = sum over bins of |sum of confidence - right voxels| / all voxels."""
+    voxels, confidence, right = np.sum([row["calibration_critic"] for row in rows], axis=0).T
+    filled = voxels > 0
+    columns = (confidence[filled] / voxels[filled], right[filled] / voxels[filled], voxels[filled])
+    bins = [dict(zip(("confidence", "right", "voxels"), map(float, values))) for values in zip(*columns)]
+    return {"error": float(np.abs(confidence - right).sum() / voxels.sum()), "bins": bins}
 
 
 def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[str]:

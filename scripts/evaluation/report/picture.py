@@ -48,7 +48,8 @@ class CasePictureHandler:
         (item,), (output,) = engine.state.batch, engine.state.output
         self.critic.eval()
         with torch.no_grad():
-            confidence = self.critic(torch.as_tensor(output["probabilities"])[None]).sigmoid()[0]
+            probabilities, image = (torch.as_tensor(output[key])[None] for key in ("probabilities", "image"))
+            confidence = self.critic.confidence(probabilities, image)[0]
         draw_case(self.path, output["image"], output["label"], output["pred"], confidence, title=item["case"])
         print(f"picture of {item['case']}: {self.path}")
 

@@ -141,3 +141,14 @@ def test_absent_and_missed_regions() -> None:
     assert math.isnan(missed["boundary_auroc_critic"])
     assert math.isnan(missed["mean_confidence"])
     assert missed["neighbourhood_auroc_critic"] > 0.5
+
+
+def test_the_bins_of_the_neighbourhood_say_how_often_a_confidence_is_right() -> None:
+    case = make_case()
+    for row, p, t, c in zip(score_case(**case, spacing=SPACING), case["prediction"], case["truth"], case["confidence"]):
+        inside = brute_force_distance(p | t, SPACING) <= 10
+        confidence, right = c[inside], (p == t)[inside]
+        for number, (voxels, total, correct) in enumerate(row["calibration_critic"]):
+            chosen = np.minimum((confidence * 10).astype(int), 9) == number
+            assert (voxels, correct) == (chosen.sum(), right[chosen].sum())
+            assert total == pytest.approx(confidence[chosen].sum(), rel=1e-5)

@@ -23,7 +23,10 @@ def make_rows(
     scores |= {"wrong_share": 0.1, "voxels": 10}
     zones = {f"{zone}_{name}": value for zone in ("boundary", "neighbourhood") for name, value in scores.items()}
     return [
-        {"case": str(i), "region": region, "dice": dice, "mean_confidence": c, "mean_entropy": -dice, **zones}
+        {"case": str(i), "region": region, "dice": dice, "mean_confidence": c, "mean_entropy": -dice}
+        | {"expected_dice_critic": c, "expected_dice_entropy": 0.5, "calibration_critic": [(10, 3, 4), (10, 8, 7)]}
+        | {"volume_ml": 5.0, "volume_low_ml": 10 * dice, "volume_high_ml": 20.0}
+        | zones
         for i, (dice, c) in enumerate(zip((0.9, 0.1, 0.5), confidence))
         for region in REGIONS
     ]
@@ -81,3 +84,20 @@ def test_differences_have_the_interval_of_resampled_cases_with_all_their_regions
 def test_one_case_has_a_difference_and_no_interval() -> None:
     found = summarise(make_rows(0.6, 0.8)[:3])["zones"]["neighbourhood"]["all"]["average_precision_difference"]
     assert found == {"mean": pytest.approx(-0.2), "low": None, "high": None}
+
+
+def test_the_expected_dice_is_held_against_the_true_one() -> None:
+    found = summarise(make_rows(0.7, 0.8))["expected_dice"]["ET"]
+    # of confidences 0.9, 0.2 and 0.4 for Dice 0.9, 0.1 and 0.5
+    assert found["correlation_critic"] == pytest.approx(1)
+    assert found["error_critic"] == pytest.approx(0.2 / 3)
+    assert found["correlation_entropy"] is None
+    assert found["error_entropy"] == pytest.approx(0.8 / 3)
+
+
+def test_intervals_are_counted_and_bins_are_pooled() -> None:
+    summary = summarise(make_rows(0.7, 0.8))
+    assert summary["volume_interval"] == {"n": 9, "held": 6}
+    calibration = summary["calibration"]
+    assert calibration["error"] == pytest.approx(0.1)
+    assert calibration["bins"][0] == pytest.approx({"confidence": 0.3, "right": 0.4, "voxels": 90})

@@ -27,8 +27,8 @@ def test_the_first_case_is_drawn_with_the_critics_confidence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     critic, path = make_critic(), tmp_path / "case.png"
-    nn.init.zeros_(critic.get_parameter("3.conv.weight"))
-    nn.init.constant_(critic.get_parameter("3.conv.bias"), math.log(0.3 / 0.7))
+    nn.init.zeros_(critic.get_parameter("layers.3.conv.weight"))
+    nn.init.constant_(critic.get_parameter("layers.3.conv.bias"), math.log(0.3 / 0.7))
     before = snapshot(critic)
     cases = [case | {"case": f"phantom_{index}"} for index, case in enumerate(make_cases(2))]
     make_evaluator(make_voxelwise_segmenter(), cases=cases, handlers=[CasePictureHandler(path, critic=critic)]).run()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from scripts.brats import NOT_FOR_DIAGNOSIS
+from scripts.inference.islands import ListIslandsd, SaveIslandsHandler
+
+
+def make_item() -> dict[str, Any]:
+    """A whole tumour of 216 voxels of 8 mm^3, an island of 27 that is doubted and one of 8 that is trusted."""
+    regions = torch.zeros(3, 20, 20, 20)
+    regions[1, 2:8, 2:8, 2:8] = 1
+    regions[1, 12:15, 12:15, 12:15] = 1
+    regions[1, 2:4, 16:18, 2:4] = 1
+    confidence = torch.full((3, 20, 20, 20), 0.9)
+    confidence[:, 12:15, 12:15, 12:15] = 0.18
+    affine = np.diag([-2.0, 2.0, 2.0, 1.0])
+    return {"case": "a", "pred": MetaTensor(regions, affine=torch.as_tensor(affine)), "confidence": confidence}
+
+
+def test_islands_are_listed_with_size_place_and_confidence_and_stay() -> None:
+    item = make_item()
+    result = ListIslandsd("pred")(item)
+    assert torch.equal(result["pred"], item["pred"])
+    trusted, doubted = sorted(result["islands"], key=lambda island: island["volume_ml"])
+    assert doubted == {"region": "WT", "volume_ml": 0.216, "centre_mm": [-26, 26, 26], "confidence": 0.18}
+    assert trusted["volume_ml"] == pytest.approx(0.064)
+
+
+def test_the_islands_of_a_case_are_written(tmp_path: Path) -> None:
+    islands = ListIslandsd("pred")(make_item())["islands"]
+    state = SimpleNamespace(batch=[{"case": "a"}], output=[{"islands": islands}])
+    SaveIslandsHandler(tmp_path)(SimpleNamespace(state=state))
+    record = json.loads((tmp_path / "a_islands.json").read_text())
+    assert record == {"note": NOT_FOR_DIAGNOSIS, "islands": islands}
+
+
+def test_only_islands_that_are_held_wrong_are_removed() -> None:
+    item = make_item()
+    result = ListIslandsd("pred", remove_doubted=True)(item)
+    lost = item["pred"] - result["pred"]
+    assert lost.sum() == 27
+    assert lost[1, 12:15, 12:15, 12:15].all()
+    assert len(result["islands"]) == 2
+
+
+def test_the_largest_component_stays_however_much_it_is_doubted() -> None:
+    item = make_item()
+    item["confidence"][:] = 0.1
+    result = ListIslandsd("pred", remove_doubted=True)(item)
+    assert result["pred"].sum() == 216
