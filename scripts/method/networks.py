@@ -86,8 +86,8 @@ class VolumetricCritic(nn.Module):
         hidden = [Convolution(3, i, o, **options) for i, o in itertools.pairwise(channels)]
         last = Convolution(3, channels[-1], regions, conv_only=True)
         if starts_from_certainty:
-            torch.nn.init.zeros_(last.conv.weight)
-            torch.nn.init.zeros_(last.conv.bias)
+            for parameter in last.parameters():
+                torch.nn.init.zeros_(parameter)
         self.layers = nn.Sequential(first, *hidden, last)
         self.register_buffer("scales", torch.ones(2))
 

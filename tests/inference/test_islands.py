@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.inference.islands import ListIslandsd, SaveIslandsHandler
 
 
-def make_item() -> dict[str, Any]:
+def make_item() -> dict[Hashable, Any]:
     """A whole tumour of 216 voxels of 8 mm^3, an island of 27 that is doubted and one of 8 that is trusted."""
     regions = torch.zeros(3, 20, 20, 20)
     regions[1, 2:8, 2:8, 2:8] = 1
@@ -40,7 +41,8 @@ def test_islands_are_listed_with_size_place_and_confidence_and_stay() -> None:
 def test_the_islands_of_a_case_are_written(tmp_path: Path) -> None:
     islands = ListIslandsd("pred")(make_item())["islands"]
     state = SimpleNamespace(batch=[{"case": "a"}], output=[{"islands": islands}])
-    SaveIslandsHandler(tmp_path)(SimpleNamespace(state=state))
+    engine: Any = SimpleNamespace(state=state)
+    SaveIslandsHandler(tmp_path)(engine)
     record = json.loads((tmp_path / "a_islands.json").read_text())
     assert record == {"note": NOT_FOR_DIAGNOSIS, "islands": islands}
 

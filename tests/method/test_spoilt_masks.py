@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ from tests.builders import make_batch
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
-def test_each_way_makes_the_mistake_of_its_name(way) -> None:
+def test_each_way_makes_the_mistake_of_its_name(way: Any) -> None:
     mask = make_batch(1)[1]
     generator = torch.Generator().manual_seed(0)
     spoilt = [way(mask, generator) for _ in range(8)]

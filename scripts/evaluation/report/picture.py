@@ -49,7 +49,7 @@ class CasePictureHandler:
         self.critic.eval()
         with torch.no_grad():
             probabilities, image = (torch.as_tensor(output[key])[None] for key in ("probabilities", "image"))
-            confidence = self.critic.confidence(probabilities, image)[0]
+            confidence = self.critic(probabilities, image).sigmoid()[0]
         draw_case(self.path, output["image"], output["label"], output["pred"], confidence, title=item["case"])
         print(f"picture of {item['case']}: {self.path}")
 
