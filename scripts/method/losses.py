@@ -106,7 +106,7 @@ def neighbourhood_weights(
         elsewhere: weight of the other voxels relative to those around.
 
     Returns:
-        Weights of the same shape and of mean 1.
+        Weights of the same shape, of mean 1 over the batches of all processes.
     """
     tumour = torch.maximum(masks, truth.to(masks.dtype)).gt(0.5).to(masks.dtype)
     # pooled at half the resolution, which is exact to a voxel and several times faster
@@ -117,7 +117,8 @@ def neighbourhood_weights(
     around = around.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
     around = around[..., : masks.shape[2], : masks.shape[3], : masks.shape[4]]
     weights = elsewhere + (1 - elsewhere) * around
-    return weights / weights.mean()
+    mean = sum_over_processes(weights.mean()) / idist.get_world_size()
+    return weights / mean
 
 
 def voxel_weights(label: torch.Tensor) -> torch.Tensor:

@@ -53,6 +53,7 @@ ALIKE: dict[str, Any] = {
         "_target_": "Compose",
         "transforms": "$@train#deterministic_transforms + [monai.transforms.CastToTyped('image', torch.float64)]",
     },
+    "spoilt_masks": None,  # which each process draws for itself
     "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 0.005},
     "critic_optimizer": {"_target_": "torch.optim.SGD", "params": "$@critic.parameters()", "lr": 0.005},
 }
