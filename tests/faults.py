@@ -123,7 +123,10 @@ def all_faults() -> list[Fault]:
     """Every faulty case of the campaign; the same at each call."""
     return [
         fault
-        for group in (_truncated, _flipped, _lying, _geometry, _values, _labels, _bombs, _named, _linked)
+        for group in (
+            *(_truncated, _flipped, _lying, _geometry, _values, _labels, _bombs, _named, _linked),
+            *(_backgrounds, _heads, _meanings, _names_of_data_sets, _misnamed),
+        )
         for fault in group()
     ]
 
@@ -413,7 +416,7 @@ def _linked() -> Iterator[Fault]:
     yield Fault("links and special files", "empty_file", replace("t2", Path.touch), kinds=("t2",))
     yield Fault("links and special files", "to_sound_file", _link_away)
     for kind in SCANS:
-        yield Fault("links and special files", f"missing_{kind}", replace(kind, lambda _: None), kinds=KINDS)
+        yield Fault("links and special files", f"without_{kind}_file", replace(kind, lambda _: None), kinds=KINDS)
 
     def loops(files: Files) -> None:
         folder = files["t1"].parent
@@ -422,6 +425,115 @@ def _linked() -> Iterator[Fault]:
             (folder / f"{name}_self").symlink_to(folder / f"{name}_self")
 
     yield Fault("links and special files", "loops_of_folders", loops)
+
+
+def _backgrounds() -> Iterator[Fault]:
+    def scale(array: np.ndarray, background: float) -> np.ndarray:
+        brain = array[array > 0]
+        return np.where(array > 0, (array - brain.mean()) / brain.std(), background).astype(np.float32)
+
+    def quantise(array: np.ndarray) -> np.ndarray:
+        image = nib.Nifti1Image(scale(array, 0), np.eye(4))
+        image.set_data_dtype(np.int16)
+        return np.asarray(nib.Nifti1Image.from_bytes(image.to_bytes()).dataobj, np.float32)
+
+    def add_noise(array: np.ndarray, *, level: float) -> np.ndarray:
+        return (array + level * np.random.default_rng(0).standard_normal(array.shape)).astype(np.float32)
+
+    alterations: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "minus_1": partial(scale, background=-1),
+        "within": partial(scale, background=0.3),
+        "quantised": quantise,
+        "plus_1000": lambda array: array + 1000,
+        "minus_1024": lambda array: array - 1024,
+        "z_score_of_all": lambda array: ((array - array.mean()) / array.std()).astype(np.float32),
+        "noise_1e-4": partial(add_noise, level=1e-4),
+        "noise_1": partial(add_noise, level=1),
+    }
+    for name, alter in alterations.items():
+        for kinds in (SCANS, ("t2",)):
+            yield Fault("background that is not 0", f"background_{name}_{len(kinds)}", _altered(kinds, alter))
+
+
+def _heads() -> Iterator[Fault]:
+    def with_air(array: np.ndarray, *, level: float) -> np.ndarray:
+        noise = level * np.random.default_rng(0).standard_normal((2, *array.shape))
+        return np.maximum(np.hypot(array + noise[0], noise[1]), 1).round().astype(np.int16)
+
+    def with_bone(array: np.ndarray) -> np.ndarray:
+        axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in SHAPE], indexing="ij")
+        radius = np.sqrt(sum(axis**2 for axis in axes))
+        return np.select([radius < 0.55, radius < 0.75, radius < 0.89], [array, 20, 400], 0).astype(np.int16)
+
+    for level in (50, 150):
+        yield Fault("whole head", f"head_air_{level}", _altered(SCANS, partial(with_air, level=level)))
+        yield Fault(
+            "whole head", f"head_air_{level}_t2", _altered(("t2",), partial(with_air, level=level)), kinds=("t2",)
+        )
+    large = np.diag([-7.0, -7, 7, 1])
+    for kinds in (SCANS, ("t1",)):
+
+        def grow(files: Files, kinds: tuple[str, ...] = kinds) -> None:
+            for kind in KINDS:
+                array = voxels(kind)
+                store(files[kind], nifti(kind, with_bone(array) if kind in kinds else array, affine=large))
+
+        yield Fault("whole head", f"head_bone_{len(kinds)}", grow, kinds=kinds)
+
+
+def _meanings() -> Iterator[Fault]:
+    label = voxels("seg").astype(np.float32)
+    arrays: dict[str, np.ndarray] = {
+        "3_9999": np.where(label == 4, 3.9999998, label).astype(np.float32),
+        "1_0039": np.where(label > 0, label + 0.0039, 0).astype(np.float32),
+        "float64": label.astype(np.float64),
+        "trailing_axis": label[..., None],
+        "one_hot": np.stack([label == value for value in (1, 2, 4)], axis=-1).astype(np.uint8),
+        "cavity": np.where(label == 4, 3, np.where(label == 1, 4, label)).astype(np.uint8),
+        "1_02": label * np.float32(1.02),
+    }
+    for name, array in arrays.items():
+        whole = partial(_as_nifti, array=array)
+        yield Fault("labels that mean something else", f"meaning_{name}", change(("seg",), whole), kinds=("seg",))
+
+
+def _names_of_data_sets() -> Iterator[Fault]:
+    conventions = {
+        "UCSF": ("T1", "T1c", "T2", "FLAIR", "tumor_segmentation"),
+        "UPENN": ("T1", "T1GD", "T2", "FLAIR", "segm"),
+        "BIDS": ("T1w", "ce-gadolinium_T1w", "T2w", "FLAIR", "dseg"),
+        "TCGA": ("t1", "t1Gd", "t2", "flair", "GlistrBoost_ManuallyCorrected"),
+        "post": ("t1_pre", "t1post", "t2", "t2_flair", "seg"),
+        "unknown": ("t1", "contrast", "t2", "flair", "seg"),
+    }
+
+    def rename(files: Files, names: tuple[str, ...]) -> None:
+        for (kind, file), name in zip(files.items(), names):
+            file.rename(file.with_name(file.name.replace(f"_{kind}.", f"_{name}.")))
+
+    for data_set, names in conventions.items():
+        case = f"sub-{data_set}" if data_set == "BIDS" else f"names-{data_set}"
+        yield Fault("names of other data sets", case, partial(rename, names=names), kinds=KINDS)
+
+
+def _misnamed() -> Iterator[Fault]:
+    contents: dict[str, Bytes] = {
+        "not_compressed": gzip.decompress,
+        "web_page": lambda _: b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>",
+        "lfs": lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+    }
+    for name, content in contents.items():
+        yield Fault("misnamed files", f"misnamed_{name}", change_stored("t1", content), kinds=("t1",))
+    compressed = change_stored("t1", gzip.compress)
+    yield Fault("misnamed files", "misnamed_compressed", compressed, suffix=".nii", kinds=("t1",))
+
+
+def _altered(kinds: tuple[str, ...], alter: Callable[[np.ndarray], np.ndarray]) -> Callable[[Files], None]:
+    def damage(files: Files) -> None:
+        for kind in kinds:
+            store(files[kind], nifti(kind, alter(voxels(kind))))
+
+    return damage
 
 
 def _as_nifti(content: bytes, *, array: np.ndarray) -> bytes:

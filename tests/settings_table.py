@@ -53,6 +53,7 @@ WRONG = {
     "3 or 4": 1,
     "cpu, cuda": "gpu",
     "a file named": "model.pt",
+    "a regular expression": "(",
     "a list of paths": "model.pt",
     "a list of different axes": 0,
     "a list of different levels": [4],

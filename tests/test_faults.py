@@ -41,6 +41,8 @@ HARMLESS = [
     "gzip_members", "forms_moved_4", "forms_turned_4", "slope_1e-12", "slope_1e30",
     "pixdim_2_mm_qform", "pixdim_2_mm_neither", "type_bits_lie", "voxel_minus_1e5", "array_one_voxel_4",
     "array_bool_4", "srow_negative",
+    "background_minus_1_4", "background_quantised_4", "background_plus_1000_1", "background_noise_1e-4_4",
+    "names-UCSF", "names-UPENN", "names-TCGA", "names-post",
 ]  # fmt: skip
 OTHERS = [Fault("sound", f"sound_{index}", lambda files: None) for index in range(5)]
 # of those, the ones whose label lies on the grid of before
@@ -83,7 +85,14 @@ TOLD = {
     "link_dangling": "no such file",
     "link_zero": "pipe or a device",
     "pipe": "pipe or a device",
-    "missing_t2": "no T2 file",
+    "without_t2_file": "no T2 file",
+    "head_air_150": "HD-BET or SynthStrip",
+    "head_bone_1": "HD-BET or SynthStrip",
+    "names-unknown": "has no T1ce file",
+    "misnamed_not_compressed": "rename it to",
+    "misnamed_compressed": "rename it to",
+    "misnamed_web_page": "is a web page",
+    "misnamed_lfs": "git lfs pull",
 }
 
 

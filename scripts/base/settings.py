@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any, Literal, get_type_hints
 
 import torch
@@ -42,6 +43,14 @@ def _to_list(value: Any) -> Any:
         return yaml.safe_load(value) if isinstance(value, str) else value
     except yaml.YAMLError as error:
         raise ValueError("no list") from error
+
+
+def _compilable(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError("no pattern") from error
+    return text
 
 
 def _all_different(values: list[Any]) -> list[Any]:
@@ -84,6 +93,11 @@ Text = Annotated[
 Place = Annotated[Text, Field(description="a path without # and ::, by which MONAI separates names")]
 Split = Annotated[
     Place, Field(pattern=r"^(held_out|all|.*\.json)$", description="held_out, all or a data list (.json)")
+]
+Pattern = Annotated[
+    Text,
+    AfterValidator(_compilable),
+    Field(description=r"a regular expression that finds the patient, such as '^(sub-\d+)'"),
 ]
 Export = Annotated[Place, Field(pattern=r"\.(ts|onnx)$", description="a file named .ts or .onnx")]
 Places = Annotated[
@@ -138,6 +152,7 @@ class Settings(TypedDict, total=False):
     phantoms: Count
     held_out_fraction: Fraction
     split_seed: Seed
+    patient_pattern: Pattern | None
     split: Split
     skip_invalid: bool
     spacing: Positive

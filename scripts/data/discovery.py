@@ -147,14 +147,23 @@ def _volumes_in(folder: str, files: list[str], root: str, *, labels: Labels) -> 
         yield from (Volume(above, of_folder.case, of_folder.kind, of_folder.name, path) for path in paths)
     else:
         of_modality = is_below and of_folder.kind and not of_folder.case
-        for path in paths:
-            volume = to_volume(path)
+        for volume in _settle([to_volume(path) for path in paths]):
             if of_modality and not volume.kind:  # t1/case_01.nii.gz
-                volume = Volume(above, volume.case, of_folder.kind, of_folder.name, path)
+                volume = Volume(above, volume.case, of_folder.kind, of_folder.name, volume.path)
             elif of_modality:
                 volume = volume._replace(place=above)
             if volume.kind:
                 yield volume
+
+
+def _settle(volumes: list[Volume]) -> Iterator[Volume]:
+    """Takes `p_t2_flair` for FLAIR of the case `p_t2`, and not of `p`, where there are other files of `p_t2`."""
+    certain = {volume.case for volume in volumes if "_" not in volume.name}
+    for volume in volumes:
+        last = volume.name.rpartition("_")[2]
+        longer = SUFFIX.sub("", os.path.basename(volume.path))[: -len(last) - 1]
+        is_longer = "_" in volume.name and last in KINDS and longer in certain
+        yield volume._replace(case=longer, kind=KINDS[last], name=last) if is_longer else volume
 
 
 def _in_msd_folder(folder: str, paths: list[str], root: str) -> Iterator[Volume]:

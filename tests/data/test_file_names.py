@@ -53,6 +53,14 @@ def test_a_convention_is_understood_and_derived_files_are_left_alone(tmp_path: P
     assert item["layout"] == ("brats2023" if name == "BraTS from 2023" else "brats2021")
 
 
+def test_a_time_point_called_t2_is_no_modality(tmp_path: Path) -> None:
+    for case in ("p_t1", "p_t2"):
+        touch(tmp_path, [f"{case}_{name}.nii" for name in ("t1", "t1ce", "t2", "flair", "seg")])
+    items = find_cases(str(tmp_path))
+    assert cases_of(items) == ["p_t1", "p_t2"]
+    assert faults_of(items) == {}
+
+
 def test_labels_of_bids_lie_among_the_derivatives(tmp_path: Path) -> None:
     for subject in ("sub-01", "sub-02"):
         names = ("T1w", "ce-gadolinium_T1w", "T2w", "FLAIR")
