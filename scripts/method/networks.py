@@ -15,7 +15,6 @@ from torch import nn
 
 from scripts.base.errors import BundleError
 from scripts.method.precision import at_least_float32
-from scripts.method.precision import at_least_float32
 
 SIGHTS = ("mask", "image_and_mask")
 # smallest probability that is told from 0, and largest from 1, so that logits stay below 9.3
