@@ -46,11 +46,12 @@ class Tissue(NamedTuple):
     colour: str
 
 
-# the colours of the paper's Figures 1 and 4; where drawn regions overlap, the later tissue is on top
+# Blue, red and yellow are told apart by colour-blind people and from every grey (tests/test_brats.py); where drawn
+# regions overlap, the later tissue is on top.
 TISSUES = {
-    2: Tissue("oedema", "#2ea043"),
-    1: Tissue("necrotic or non-enhancing core", "#848d97"),
-    4: Tissue("enhancing tumour", "#ffd33d"),
+    2: Tissue("oedema", "#2b8cff"),
+    1: Tissue("necrotic or non-enhancing core", "#ff4b2e"),
+    4: Tissue("enhancing tumour", "#ffe600"),
 }
 TISSUE_VALUES = {TISSUES[value].name: value for value in sorted(TISSUES)}
 

@@ -16,7 +16,7 @@ export function createViewer(options) {
     multiplanarPadPixels: 6,
     backColor: [0, 0, 0, 1],
     fontColor: [0.8, 0.84, 0.88, 1],
-    crosshairColor: [0.35, 0.65, 1, 0.8],
+    crosshairColor: [0.5, 0.85, 0.5, 0.8],
     crosshairGap: 6,
     scrollRequiresFocus: true,
     dragAndDropEnabled: false,
@@ -28,7 +28,7 @@ export function createViewer(options) {
   });
 }
 
-// NiiVue's colour map of label maps. `tissues` maps each value but 0 to { name, colour }, colours such as #2ea043.
+// NiiVue's colour map of label maps. `tissues` maps each value but 0 to { name, colour }, colours such as #2b8cff.
 export function labelColours(tissues) {
   const values = Object.values(tissues);
   const channel = (at) => [0, ...values.map(({ colour }) => parseInt(colour.slice(at, at + 2), 16))];

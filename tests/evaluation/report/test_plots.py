@@ -89,7 +89,7 @@ def test_slices_show_truth_beside_prediction_and_the_confidence() -> None:
         shown = where_coloured(first, 0.55 * np.array(to_rgb(colour)) + 0.45 * GREY / 255)
         assert shown[:, columns[2]].sum() / 24 > 5
         assert shown[:, columns[3]].sum() == 0
-        enhancing = where_coloured(first, 0.55 * np.array(to_rgb("#ffd33d")) + 0.45 * GREY / 255).sum()
+        enhancing = where_coloured(first, 0.55 * np.array(to_rgb(TISSUES[4].colour)) + 0.45 * GREY / 255).sum()
         assert shown.sum() / enhancing == pytest.approx(voxels / 24, rel=0.15)
     viridis = (0.208, 0.372, 0.553)
     assert where_coloured(first[:, columns[4]], viridis).sum() > 10_000
