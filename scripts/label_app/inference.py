@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Segmentation for MONAI Label's clients, alone or with what is known of its reliability."""
 
 from __future__ import annotations
 
@@ -16,8 +17,10 @@ from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from scripts.base.weights import load_weights
 from scripts.brats import NOT_FOR_DIAGNOSIS, TISSUE_VALUES, TISSUES
-from scripts.label_app.confidence import overlay, review_metrics
-from scripts.label_app.datastore import CaseDatastore
+from scripts.data.discovery import hash_item
+from scripts.label_app.confidence import review_metrics, uncertainty_map
+from scripts.label_app.datastore import UNCERTAINTY, CaseDatastore
+from scripts.label_app.history import digest_of, now
 
 COLOURS = {name: TISSUES[value].colour for name, value in TISSUE_VALUES.items()}
 
@@ -41,18 +44,18 @@ class SegmentationTask(BundleInferTask):
 
 
 class ConfidenceTask(SegmentationTask):
-    """The same with the critic's judgement: its metrics in the JSON, its map in the datastore as tag `confidence`.
+    """The same with its metrics in the JSON; segmentation and uncertainty of a case are kept in the datastore.
 
     Args:
         path: of the bundle.
         conf: of the server.
-        datastore: that keeps the maps of its cases.
+        datastore: keeps the results of its cases.
     """
 
     def __init__(self, path: str, conf: dict[str, str], *, datastore: CaseDatastore) -> None:
         super().__init__(path, conf)
         self.datastore = datastore
-        self.description = "The segmentation, the critic's confidence in it, and the slice that most needs a look"
+        self.description = "The segmentation, how uncertain it is, and the slice to look at first"
 
     def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Segments the image of a request and judges the segmentation."""
@@ -60,18 +63,32 @@ class ConfidenceTask(SegmentationTask):
 
         def judge(data: dict[str, Any]) -> dict[str, Any]:
             confidence, affine = _array(data["confidence"]), np.asarray(data["image"].meta["original_affine"])
-            spacing = np.linalg.norm(affine[:3, :3], axis=0)
-            labels = _array(data["pred"]).reshape(confidence.shape[1:])
-            metrics.update(review_metrics(labels, _array(data["probabilities"]), confidence, spacing=spacing.tolist()))
+            spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+            probabilities = _array(data["probabilities"])
+            labels = _array(data["pred"]).reshape(confidence.shape[1:]).astype(np.uint8)
+            metrics.update(review_metrics(labels, probabilities, confidence, spacing=spacing))
             if case := request.get("case"):
-                metrics["overlay_tag"] = self.datastore.save_overlay(case, overlay(confidence), affine)
+                about: dict[str, Any] = {
+                    "stamp": self.stamp(case),
+                    "at": now(),
+                    "metrics": dict(metrics),
+                    "voxels": digest_of(labels),
+                }
+                about["look_at"] = _middle(labels, metrics["slice"], affine)
+                doubt = uncertainty_map(labels, probabilities, spacing=spacing)
+                self.datastore.save_segmentation(case, labels, doubt, affine, about=about)
+                metrics["overlay_tag"] = UNCERTAINTY
             return data
 
         file, params = super().__call__(request, {**(callbacks or {}), CallBackTypes.POST_TRANSFORMS: judge})
         return file, params | metrics
 
+    def stamp(self, case: str) -> str:
+        """Returns what tells one state of a case's scans and of the weights from another."""
+        return f"{weights_stamp(self.bundle_path)}-{hash_item(self.datastore.item(case)).decode()}"
+
     def post_transforms(self, data: Any = None) -> Sequence[Callable]:
-        """Gives the bundle's postprocessing, with the critic as its weights now are."""
+        """Returns the bundle's postprocessing, with the critic's weights as they now are."""
         transforms = super().post_transforms(data)
         load_weights(
             self.bundle_config.get_parsed_content("critic"), str(Path(self.bundle_path, "models", "critic.pt"))
@@ -87,6 +104,15 @@ class ConfidenceTask(SegmentationTask):
 def weights_stamp(path: str) -> int:
     """Tells one state of the bundle's weights from another: when they last changed, in ns."""
     return max(os.stat(Path(path, "models", name)).st_mtime_ns for name in ("model.pt", "critic.pt"))
+
+
+def _middle(labels: np.ndarray, first: dict[str, int] | None, affine: np.ndarray) -> list[float] | None:
+    """Returns the place (mm) in the slice to look at first that is in the middle of what is labelled there."""
+    if first is None:
+        return None
+    drawn = np.argwhere(labels[:, :, first["index"]])
+    middle = drawn.mean(axis=0).round() if len(drawn) else np.array(labels.shape[:2]) // 2
+    return (affine @ [*middle, first["index"], 1])[:3].tolist()
 
 
 def _array(volume: torch.Tensor) -> np.ndarray:

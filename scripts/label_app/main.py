@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The app, as MONAI Label finds it in its server and in the processes that score and train."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 BUNDLE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(BUNDLE))
-# MONAI Label would load the bundle's modules anew for each request, and there would be two of each class
+# MONAI Label would load the bundle's modules again for each request, and there would be two of each class
 os.environ["MONAI_LABEL_RELOAD_APP_LIB"] = "false"
 
 from fastapi import HTTPException  # noqa: E402
@@ -20,36 +22,35 @@ from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.exception import MONAILabelException  # noqa: E402
 from monailabel.tasks.activelearning.random import Random  # noqa: E402
 
-from scripts.base.allocator import reuse_freed_memory  # noqa: E402
 from scripts.brats import NOT_FOR_DIAGNOSIS  # noqa: E402
 from scripts.label_app.datastore import CaseDatastore, http_errors  # noqa: E402
 from scripts.label_app.inference import ConfidenceTask, SegmentationTask  # noqa: E402
-from scripts.label_app.review import router  # noqa: E402
-from scripts.label_app.scoring import ByConfidence, CriticScoring  # noqa: E402
+from scripts.label_app.memory import give_back_memory  # noqa: E402
+from scripts.label_app.scoring import ByUncertainty, UncertaintyScoring  # noqa: E402
 from scripts.label_app.training import FineTuning  # noqa: E402
+
+GIGABYTE = 2**30
 
 
 class BratsReview(MONAILabelApp):
-    """Review of BraTS cases, led by the critic; the conf `view`, one of `volumes.VIEWS`, is what clients see."""
+    """Review of BraTS cases, the most uncertain first.
+
+    Its conf: `view`, one of `volumes.VIEWS`, is what clients see of an image; `bundle` is another bundle's folder;
+    `cache_gb` limits the files that are made for clients.
+    """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.bundle = conf.get("bundle", str(BUNDLE))
-        reuse_freed_memory()
+        self.one_at_a_time = threading.Lock()
         super().__init__(app_dir, studies, conf, name="BraTS review", description=NOT_FOR_DIAGNOSIS)
-
-    def on_init_complete(self) -> None:
-        """Adds the page for reviewers to MONAI Label's own, where there is a server: tasks have none."""
-        from monailabel.app import app
-
-        app.include_router(router)
-        super().on_init_complete()
 
     def init_datastore(self) -> CaseDatastore:
         """Shows the cases of the studies folder."""
-        return CaseDatastore(self.studies, view=self.conf.get("view", "4d"))
+        cache = int(float(self.conf.get("cache_gb", 2)) * GIGABYTE)
+        return CaseDatastore(self.studies, view=self.conf.get("view", "4d"), cache_bytes=cache)
 
     def init_infers(self) -> dict[str, Any]:
-        """Offers segmentation alone, and with the critic's confidence."""
+        """Offers segmentation alone, and with what is known of its reliability."""
         confidence = ConfidenceTask(self.bundle, self.conf, datastore=self.datastore())
         return {"segmentation": SegmentationTask(self.bundle, self.conf), "confidence": confidence}
 
@@ -58,35 +59,52 @@ class BratsReview(MONAILabelApp):
         return {"segmentation": FineTuning(self.bundle, self.conf)}
 
     def init_scoring_methods(self) -> dict[str, Any]:
-        """Offers the critic's scores."""
-        return {"critic": CriticScoring(self._infers["confidence"])}
+        """Offers segmentation of all cases in the background."""
+        return {"uncertainty": UncertaintyScoring(self._infers["confidence"])}
 
     def init_strategies(self) -> dict[str, Any]:
         """Offers what to review next; the names are without spaces, for MONAI Label's client garbles those."""
-        return {"least_confident": ByConfidence(), "most_confident": ByConfidence(most=True), "random": Random()}
+        scoring = UncertaintyScoring(self._infers["confidence"])
+        return {
+            "most_uncertain": ByUncertainty(scoring),
+            "least_uncertain": ByUncertainty(scoring, least=True),
+            "random": Random(),
+        }
 
     def infer(self, request: dict[str, Any], datastore: CaseDatastore | None = None) -> dict[str, Any]:
-        """Segments a case of the datastore, or an uploaded 4D file; saves the label where the request asks for it."""
+        """Segments a case of the datastore, or an uploaded 4D file, one after the other.
+
+        A label is never saved for a request: what the machine made of a case is kept apart from what people save.
+        """
         image = str(request.get("image"))
         asked = request | {"save_label": False}
         case = None if _is_upload(image) else self.datastore().item(image)
         if case:
             asked |= {name: case[name] for name in ("case", "layout", "image")}
-        with _known_name(), http_errors():
-            result = super().infer(asked, datastore)
-        if case and request.get("save_label"):
-            tag = request.get("label_tag", "original")
-            self.datastore().save_label(case["case"], result["file"], tag, {"params": result["params"]})
-        return result
+        with self.one_at_a_time, _known_name(), http_errors():
+            try:
+                return super().infer(asked, datastore)
+            finally:
+                give_back_memory()
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Picks the case to review next, by the strategy of a request."""
-        with _known_name():
-            return super().next_sample(request)
+        """Picks the case to review next, by the strategy of a request; its file is made when a client asks for it."""
+        strategy = self._strategies.get(request.get("strategy", ""))
+        if strategy is None:
+            raise HTTPException(
+                404, f"no strategy {request.get('strategy')}; allowed are {', '.join(self._strategies)}"
+            )
+        if self._auto_update_scoring:
+            self.async_scoring(None)
+        return strategy(request, self.datastore()) or {}
 
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """Scores in the background, in a process of its own, where there is anything to score."""
-        return super().async_scoring(method, params) if self._scoring_methods["critic"].pending(self._datastore) else {}
+        from monailabel.utils.async_tasks.utils import tasks
+
+        running = any(task["status"] in ("SUBMITTED", "RUNNING") for task in tasks("scoring"))
+        pending = self._scoring_methods["uncertainty"].pending(self._datastore)
+        return super().async_scoring(method, params) if pending and not running else {}
 
 
 @contextmanager
@@ -98,5 +116,5 @@ def _known_name() -> Iterator[None]:
 
 
 def _is_upload(image: str) -> bool:
-    # the server keeps what a client sends in the system's folder for that; no other path is opened for a client
+    # the server keeps what a client sends in its folder for that; no other path is opened for a client
     return Path(image).is_file() and Path(image).resolve().parent == Path(tempfile.gettempdir()).resolve()

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Segmentation of all cases in the background, and what to review next."""
 
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from fastapi import HTTPException
@@ -10,78 +12,88 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from scripts.base.errors import BundleError
-from scripts.data.discovery import hash_item
-from scripts.label_app.confidence import score
+from scripts.data.checks import check_case
+from scripts.label_app.confidence import NAME, score
 from scripts.label_app.datastore import CaseDatastore
-from scripts.label_app.inference import ConfidenceTask, weights_stamp
+from scripts.label_app.inference import ConfidenceTask
 
 logger = logging.getLogger(__name__)
-SCORES = {"confidence": "mean_confidence", "entropy": "mean_entropy"}
 
 
-class CriticScoring(ScoringMethod):
-    """Writes the critic's confidence and the segmenter's entropy of every unreviewed case into the datastore.
+class UncertaintyScoring(ScoringMethod):
+    """Checks and segments every case that waits for a review, and keeps segmentation and uncertainty.
 
-    A case keeps its scores until weights or scans change. One that cannot be segmented gets its `fault` instead.
+    A case keeps them until weights or scans change. One that is broken gets its `fault` instead.
 
     Args:
-        task: that segments and judges.
+        task: segments and judges.
     """
 
     def __init__(self, task: ConfidenceTask) -> None:
-        super().__init__("Critic's mean confidence and mean entropy around what was segmented")
+        super().__init__("Segmentation of every case that waits for a review, and its mean uncertainty")
         self.task = task
 
     def pending(self, datastore: CaseDatastore) -> list[str]:
-        """Gives the cases whose scores are missing, or of other weights or scans."""
-        cases = datastore.get_unlabeled_images()
-        return [case for case in cases if datastore.get_image_info(case).get("scored") != self._stamp(datastore, case)]
+        """Returns the cases whose score is missing, or of other weights or scans."""
+        return [case for case in datastore.get_unlabeled_images() if not self.is_scored(datastore, case)]
+
+    def is_scored(self, datastore: CaseDatastore, case: str) -> bool:
+        """Tells whether a case's score is of the weights and the scans as they now are."""
+        return datastore.get_image_info(case).get("stamp") == self.task.stamp(case)
 
     def __call__(self, request: dict[str, Any], datastore: CaseDatastore) -> dict[str, Any]:
-        """Scores the pending cases, and gives the number of them and of those that failed."""
-        pending, failed = self.pending(datastore), 0
-        for done, case in enumerate(pending):
-            logger.info("%d of %d scored", done, len(pending))
-            info: dict[str, Any] = {"scored": self._stamp(datastore, case), "fault": None} | dict.fromkeys(SCORES)
-            try:
-                item = datastore.item(case)
-                asked = {name: item[name] for name in ("case", "layout", "image")}
-                _, metrics = self.task(request | asked | {"result_write_to_file": False})
-                info |= {name: score(metrics, metric) for name, metric in SCORES.items()}
-            except (BundleError, HTTPException) as error:
-                info["fault"], failed = str(error), failed + 1
-                logger.warning("%s cannot be scored: %s", case, error)
-            datastore.update_image_info(case, info)
-        return {"scored": len(pending) - failed, "failed": failed}
+        """Scores the pending cases, and returns the number of them and of those that failed."""
+        os.nice(2)  # whoever waits in front of the page comes first
+        scored = failed = 0
+        tried: set[str] = set()
+        while cases := [case for case in self.pending(datastore) if case not in tried]:  # new cases may have come
+            tried.add(cases[0])
+            fault = self._score(cases[0], request, datastore)
+            scored, failed = scored + (not fault), failed + bool(fault)
+        return {"scored": scored, "failed": failed}
 
-    def _stamp(self, datastore: CaseDatastore, case: str) -> str:
-        return f"{weights_stamp(self.task.bundle_path)}-{hash_item(datastore.item(case)).decode()}"
+    def _score(self, case: str, request: dict[str, Any], datastore: CaseDatastore) -> str:
+        item = datastore.item(case)
+        info: dict[str, Any] = {"stamp": self.task.stamp(case), NAME: None, "fault": ""}
+        try:
+            if fault := check_case(item):
+                raise BundleError(fault)
+            asked = {name: item[name] for name in ("case", "layout", "image")}
+            _, metrics = self.task(request | asked | {"result_write_to_file": False})
+            info[NAME] = score(metrics)
+        except (BundleError, HTTPException) as error:
+            info["fault"] = error.detail if isinstance(error, HTTPException) else str(error)
+            logger.warning("%s cannot be scored: %s", case, info["fault"])
+        datastore.update_image_info(case, info)
+        return str(info["fault"])
 
 
-class ByConfidence(Strategy):
-    """Picks the unreviewed case whose segmentation the critic trusts least, or most.
-
-    One without a score comes last, one that cannot be segmented never.
+class ByUncertainty(Strategy):
+    """Picks the most, or the least, uncertain case of those that wait for a review.
 
     Args:
-        most: whether the most trusted one is picked.
+        scoring: knows which scores are of the present weights and scans; a case with another comes last, a broken one
+            never.
+        least: whether the least uncertain one is picked.
     """
 
-    def __init__(self, *, most: bool = False) -> None:
-        super().__init__(f"The case that the critic trusts {'most' if most else 'least'}")
-        self.most = most
+    def __init__(self, scoring: UncertaintyScoring, *, least: bool = False) -> None:
+        super().__init__(f"The {'least' if least else 'most'} uncertain case that waits for a review")
+        self.scoring, self.sign = scoring, 1 if least else -1
 
     def __call__(self, request: dict[str, Any], datastore: CaseDatastore) -> dict[str, Any] | None:
-        """Gives the id and the confidence of the case, None where none is left."""
-        cases = {case: datastore.get_image_info(case) for case in datastore.get_unlabeled_images()}
-        known = {case: info for case, info in cases.items() if not info.get("fault")}
+        """Returns the id and the uncertainty of the case, None where none is left.
+
+        A request may name the `last` case that was open, which then comes only if it is the only one.
+        """
+        known = {case: datastore.get_image_info(case) for case in datastore.get_unlabeled_images()}
+        known = {case: info for case, info in known.items() if not info.get("fault")}
         if not known:
             return None
-        sign = -1 if self.most else 1
 
-        def rank(case: str) -> tuple[bool, float]:
-            confidence = known[case].get("confidence")
-            return confidence is None, sign * (confidence or 0.0)
+        def rank(case: str) -> tuple[bool, bool, float, str]:
+            value = known[case].get(NAME) if self.scoring.is_scored(datastore, case) else None
+            return case == request.get("last"), value is None, self.sign * (value or 0.0), case
 
         case = min(known, key=rank)
-        return {"id": case, "confidence": known[case].get("confidence")}
+        return {"id": case, NAME: known[case].get(NAME)}

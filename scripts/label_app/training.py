@@ -1,48 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Fine-tuning with the reviewed cases."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from monailabel.tasks.train.bundle import BundleTrainTask
 from monailabel.utils.others.generic import device_list
 
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
 from scripts.base.weights import load_weights
 from scripts.label_app.datastore import CaseDatastore
 from scripts.label_app.expressions import refuse_expressions
 
 NETWORKS = {"model": "network", "critic": "critic"}
+FEW = 5  # validated cases below which a verdict says little
 
 
 class FineTuning(BundleTrainTask):
-    """Goes on training with the reviewed cases, by configs/finetune.yaml over the bundle's train.yaml.
+    """Continues training with the reviewed cases, by configs/finetune.yaml over the bundle's train.yaml.
 
-    From the cases that nobody has reviewed yet it learns by virtual adversarial training, which needs no label.
-
-    The weights that are served change only when the validation is better than theirs; those are kept as
-    `<name>.previous.pt`.
+    From the cases that wait for a review it learns by virtual adversarial training, which needs no label. The weights
+    that are served change only when the validation is better than theirs; those are kept as `<name>.previous.pt`.
+    `progress` tells how far it is, from any process.
     """
 
     def __call__(self, request: dict[str, Any], datastore: CaseDatastore) -> Any:
         """Trains as a request asks.
 
         Raises:
-            BundleError: when it holds text that a config would evaluate.
+            BundleError: when it holds text that a config would evaluate, or too few cases are reviewed.
         """
         refuse_expressions(request)
-        return super().__call__(request, datastore)
+        self._tell(state="starting")
+        try:
+            return super().__call__(request, datastore)
+        except BundleError as error:
+            self._tell(state="failed", message=str(error))
+            raise
+
+    @property
+    def folder(self) -> Path:
+        """Folder of what a training writes before it is served."""
+        return Path(self.bundle_path, "output", "finetune")
+
+    def progress(self) -> dict[str, Any]:
+        """Returns what the newest training said last: `state`, and what belongs to it."""
+        place = self.folder / "progress.json"
+        return json.loads(place.read_text()) if place.exists() else {}
 
     def config(self) -> dict[str, Any]:
-        """Gives what a client may choose."""
+        """Returns what a client may choose."""
         return {"device": device_list(), "max_epochs": 20, "val_split": 0.2}
 
     def _fetch_datalist(self, request: dict[str, Any], datastore: CaseDatastore) -> list[dict[str, Any]]:
         self.unlabelled = datastore.unlabelled()
+        self.cases = {datastore.get_label_uri(case, "final"): case for case in datastore.get_labeled_images()}
         return super()._fetch_datalist(request, datastore)
 
     def _update_overrides(self, overrides: dict[str, Any]) -> None:
@@ -58,8 +78,9 @@ class FineTuning(BundleTrainTask):
         if empty := [name for name, items in sides.items() if not items]:
             found = sum(map(len, sides.values()))
             raise BundleError(f"{found} reviewed cases, none to {empty[0]}; review more, or choose another val_split")
-        output = Path(self.bundle_path, "output", "finetune")
-        folders = {"ckpt_dir": str(output / "models"), "output_dir": str(output), "epochs": request["max_epochs"]}
+        judged = [self.cases[item["label"]] for item in sides["validate with"]]
+        epochs = request["max_epochs"]
+        folders = {"ckpt_dir": str(self.folder / "models"), "output_dir": str(self.folder), "epochs": epochs}
         workflow = ConfigWorkflow(
             config_file=[self.bundle_config_path, str(Path(self.bundle_config_path).with_name("finetune.yaml"))],
             meta_file=self.bundle_metadata_path,
@@ -71,16 +92,39 @@ class FineTuning(BundleTrainTask):
             load_weights(workflow.parser.get_parsed_content(network), f"{self.bundle_path}/models/{name}.pt")
         validator = workflow.parser.get_parsed_content("validate#evaluator")
         trainer = workflow.parser.get_parsed_content("train#trainer")
+        self._tell(state="validating the weights that are served", epochs=epochs)
         validator.run()
-        served = validator.state.best_metric
+        served, before = validator.state.best_metric, _dice_of(validator)
         validator.state.best_metric_epoch = 0  # else an epoch 1 that is no better would pass for the best
+        after: dict[float, list[float]] = {}
+        validator.add_event_handler(Events.COMPLETED, lambda: after.update({_mean(validator): _dice_of(validator)}))
+        trainer.add_event_handler(
+            Events.EPOCH_STARTED, lambda: self._tell(state="training", epoch=trainer.state.epoch, epochs=epochs)
+        )
+        workflow.parser.get_parsed_content("train#run_state").attach(trainer)
         trainer.run()
         best = validator.state.best_metric
         better = best > served
-        print(f"mean Dice {served:.3f} before, {best:.3f} at best: {'' if better else 'not '}served")
         if better:
             for name in NETWORKS:
-                _serve(output / "models" / f"{name}.pt", Path(self.bundle_path, "models", f"{name}.pt"))
+                _serve(self.folder / "models" / f"{name}.pt", Path(self.bundle_path, "models", f"{name}.pt"))
+        cases = [
+            {"case": case, "before": old, "after": new} for case, old, new in zip(judged, before, after[max(after)])
+        ]
+        self._tell(state="done", better=better, before=served, after=max(after), cases=cases, few=len(cases) < FEW)
+        print(f"mean Dice {served:.3f} before, {max(after):.3f} at best: {'' if better else 'not '}served")
+
+    def _tell(self, **news: Any) -> None:
+        write_atomically(self.folder / "progress.json", json.dumps(news).encode())
+
+
+def _mean(validator: Any) -> float:
+    return float(validator.state.metrics[validator.state.key_metric_name])
+
+
+def _dice_of(validator: Any) -> list[float]:
+    """Returns the mean Dice over the regions of each validated case."""
+    return [float(row) for row in validator.state.metric_details[validator.state.key_metric_name].nanmean(dim=1)]
 
 
 def _serve(found: Path, served: Path) -> None:

@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Scans as clients see them, and NIfTI files with a header of this project's own."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 from monai.transforms import LoadImage
 
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
-from scripts.brats import TISSUE_VALUES, Item
-from scripts.data.checks import AFFINE_TOLERANCE
+from scripts.brats import Item
 from scripts.data.discovery import hash_item
 from scripts.data.transforms import LoadScansd
 
 VIEWS = ("t1", "t1ce", "t2", "flair", "4d")  # what a client may look at: one modality, or all in one file
 
 
-def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:
-    """Gives the NIfTI file of a case's view: its own where it has one, else one that is made and kept in the cache.
+def to_view(item: Item, view: str, *, cache_dir: Path, cache_bytes: int = 2**31) -> Path:
+    """Returns the NIfTI file of a view: the case's own file where it has one, else a file made in the cache.
 
     Args:
-        item: of the case.
+        item: the case.
         view: one of `VIEWS`; `4d` has the modalities last, in the house order.
-        cache_dir: where a made file goes; it is made anew when a file of the case changes.
+        cache_dir: folder of the files that are made; a file is replaced when a scan of its case changes.
+        cache_bytes: size of the cache beyond which the files that were made first are removed.
 
     Raises:
         BundleError: for another view, or a case that cannot be read.
@@ -46,56 +46,99 @@ def to_view(item: Item, view: str, *, cache_dir: Path) -> Path:
         for old in cache_dir.glob(f"{item['case']}-{view}-*.nii.gz"):
             old.unlink()
         save(place, volume if index == 4 else volume[..., 0], image.affine.numpy())
+        _limit(cache_dir, cache_bytes, keep=place)
     return place
 
 
-def to_labels(path: str, reference: Path, *, numbers: Mapping[int, str] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a label map that a client sends and brings it to the values of `TISSUE_VALUES`.
-
-    Args:
-        path: of the file, of any format of NiBabel or ITK.
-        reference: a scan of the case (NIfTI), on whose grid it must lie.
-        numbers: names of the values in the file, because 3D Slicer renumbers segments; None for `TISSUE_VALUES`.
-
-    Returns:
-        The label map (H, W, D) as uint8, and the affine.
+def read_scan(item: Item, modality: str, *, cache_dir: Path) -> bytes:
+    """Returns one modality as a viewer gets it (see `for_viewer`), as int16 or float32 with finite voxels only.
 
     Raises:
-        BundleError: when it cannot be read, lies on another grid, or has values or names that mean nothing here.
+        BundleError: for another modality, or a scan that cannot be read.
     """
+    if modality not in VIEWS[:4]:
+        raise BundleError(f"modality {modality}: unknown; allowed are {', '.join(VIEWS[:4])}")
+    path = to_view(item, modality, cache_dir=cache_dir)
     try:
-        label = LoadImage(image_only=True, ensure_channel_first=True)(path)
+        image = LoadImage(image_only=True, ensure_channel_first=True)(str(path))
     except Exception as error:  # damaged bytes make readers raise about anything
-        raise BundleError(f"the label cannot be read ({type(error).__name__}); send it again") from error
-    scan: Any = nib.load(reference)
-    if label.shape != (1, *scan.shape) or not np.allclose(label.affine, scan.affine, rtol=0, atol=AFFINE_TOLERANCE):
-        raise BundleError(
-            f"the label lies on a grid of {tuple(label.shape)} voxels that is not that of "
-            f"{reference.name}, {scan.shape}; export it with the scan as reference"
-        )
-    names = numbers or {value: name for name, value in TISSUE_VALUES.items()}
-    labels = np.zeros(scan.shape, np.uint8)
-    for value in np.unique(label[label != 0]).tolist():
-        if names.get(value) not in TISSUE_VALUES:
-            known = ", ".join(f"{number} {name}" for name, number in TISSUE_VALUES.items())
-            raise BundleError(f"the label has {value:g} ({names.get(value)}); allowed are {known}")
-        labels[label[0].numpy() == value] = TISSUE_VALUES[names[value]]
-    return labels, scan.affine
+        raise BundleError(f"{path}: cannot be read ({type(error).__name__}); copy the scan again") from error
+    voxels = np.nan_to_num(image[0].numpy(), posinf=0, neginf=0)
+    whole = np.abs(voxels).max(initial=0) < 2**15 and np.array_equal(voxels, voxels.astype(np.int16))
+    return for_viewer(voxels.astype(np.int16 if whole else np.float32), grid_of(path)[1])
+
+
+def read_for_viewer(path: str | Path) -> bytes:
+    """Returns a label map that this project wrote as a viewer gets it (see `for_viewer`)."""
+    image: Any = nib.load(path)
+    return for_viewer(np.asarray(image.dataobj, dtype=np.uint8), image.affine)
+
+
+def for_viewer(voxels: np.ndarray, affine: np.ndarray) -> bytes:
+    """Returns an uncompressed NIfTI-1 file that a viewer cannot misread, whatever the file of the scan is.
+
+    Its axes run to the right, to the front and upwards, or nearly so; it has no header extension and no scaling.
+
+    Args:
+        voxels: (H, W, D), on the axes of the file.
+        affine: of the file.
+    """
+    return to_nifti(turned(voxels, affine), _turned_affine(voxels.shape, affine))
+
+
+def turned(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Brings voxels on the axes of the file with this affine to those of `for_viewer`."""
+    orientation = nib.orientations.io_orientation(affine)
+    return np.ascontiguousarray(nib.orientations.apply_orientation(voxels, orientation))
+
+
+def from_viewer(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Brings voxels on the axes of `for_viewer` back to those of the file with this affine."""
+    upright = np.array([[0, 1], [1, 1], [2, 1]])
+    back = nib.orientations.ornt_transform(upright, nib.orientations.io_orientation(affine))
+    return np.ascontiguousarray(nib.orientations.apply_orientation(voxels, back))
+
+
+def viewer_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Returns shape and affine of what `for_viewer` makes of a file."""
+    shape, affine = grid_of(path)
+    order = nib.orientations.io_orientation(affine)[:, 0].argsort()
+    return tuple(shape[axis] for axis in order), _turned_affine(shape, affine)
+
+
+def grid_of(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Returns shape and affine of a 3D NIfTI file; a fourth axis of one voxel is left out."""
+    scan: Any = nib.load(path)
+    return tuple(scan.shape[:3]), scan.affine
+
+
+def brain_of(item: Item) -> np.ndarray:
+    """Returns where any modality of a case is not 0, (H, W, D)."""
+    return np.asarray((LoadScansd("image")(cast(dict, item))["image"] != 0).any(dim=0))
+
+
+def to_nifti(voxels: np.ndarray, affine: np.ndarray) -> bytes:
+    """Returns an uncompressed NIfTI-1 file without extension or scaling."""
+    return nib.Nifti1Image(voxels, affine).to_bytes()
 
 
 def save(place: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
-    """Writes NIfTI whole or not at all; its folder is made.
+    """Writes a compressed NIfTI-1 file, complete or not at all, and makes its folder.
 
     Raises:
         BundleError: where it cannot be written.
     """
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=place.parent, prefix=".") as folder:
-            unfinished = Path(folder, place.name)
-            nib.save(nib.Nifti1Image(voxels, affine), unfinished)
-            with unfinished.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(unfinished, place)
-    except OSError as error:
-        raise BundleError(f"{place}: cannot be written ({error.strerror}); grant access to its folder") from error
+    write_atomically(place, igzip.compress(to_nifti(voxels, affine), 1))
+
+
+def _turned_affine(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    return affine @ nib.orientations.inv_ornt_aff(nib.orientations.io_orientation(affine), shape)
+
+
+def _limit(folder: Path, size: int, *, keep: Path) -> None:
+    files = sorted(folder.glob("*.nii.gz"), key=lambda file: file.stat().st_mtime_ns)
+    excess = sum(file.stat().st_size for file in files) - size
+    for file in files:
+        if excess > 0 and file != keep:
+            excess -= file.stat().st_size
+            file.unlink()
