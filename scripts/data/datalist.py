@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI data lists (JSON): reading, writing, and the command that writes one for a data set."""
+"""MONAI data lists (JSON): reading and writing."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections import Counter
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from monai.data import load_decathlon_datalist
-from monai.utils import ensure_tuple, str2bool
+from monai.utils import ensure_tuple
 
-from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.errors import BundleError
 from scripts.brats import MODALITIES, MSD_CHANNELS, TISSUES, Item, Labels, Layout
 from scripts.data.discovery import ONE_FILE, to_item, to_volume
 from scripts.data.file_names import parse_path, refuse_name
@@ -65,40 +64,13 @@ def read_datalist(path: str, *, labels: Labels = "required") -> tuple[list[Item]
             raise ValueError("its section validation is empty")
         training, held_out = ([_from_entry(entry, labels=labels) for entry in section] for section in sections)
     except (OSError, RecursionError, TypeError, ValueError) as error:
-        remedy = f"`python -m scripts.data.datalist DATASET_DIR --output {path}` writes one"
+        remedy = f"`python -m scripts.data.split DATASET_DIR --output {path}` writes one"
         raise BundleError(f"data list {path}: {error}; {remedy}") from error
     if shared := {item["patient"] for item in training} & {item["patient"] for item in held_out}:
         raise BundleError(f"data list {path}: patient {min(shared)} is on both sides of the split; keep it on one")
     if twice := [case for case, count in Counter(item["case"] for item in training + held_out).items() if count > 1]:
         raise BundleError(f"data list {path}: case {twice[0]} is listed twice; remove one, or give each a `case`")
     return training, held_out
-
-
-def main() -> None:
-    """Command line: checks and splits a data set and writes its data list."""
-    from scripts.data.cohort import Cohort  # which reads data lists itself
-
-    report_bundle_errors()
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.data.datalist", description="Checks and splits BraTS cases."
-    )
-    parser.add_argument("dataset_dir", help="folder of the cases, of any BraTS layout")
-    parser.add_argument("--output", required=True, help="data list (JSON) to write")
-    parser.add_argument("--held_out_fraction", type=float, default=0.2, help="fraction of patients held out (0.2)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the split (0)")
-    parser.add_argument("--skip_invalid", nargs="?", const=True, type=str2bool, help="leave broken cases out")
-    parser.add_argument("--patient_pattern", help="regular expression that finds the patient in the id of a case")
-    options = vars(parser.parse_args())
-    output = options.pop("output")
-    cohort = Cohort(**options)
-    training, held_out = cohort.training_cases(), cohort.held_out_cases()
-    write_datalist(output, training, held_out)
-    layouts = Counter(item["layout"] for item in training + held_out)
-    counts = ", ".join(f"{layout} {layouts[layout]}" for layout in sorted(layouts))
-    patients = {item["patient"] for item in training + held_out}
-    print(f"{len(training + held_out)} cases of {len(patients)} patients: {counts}")
-    print(f"training {len(training)}, held out {len(held_out)}, left out {len(cohort.problems)}")
-    print(f"written to {output}")
 
 
 def _from_entry(entry: Mapping[str, Any], *, labels: Labels) -> Item:
@@ -138,7 +110,3 @@ def _relative_to(path: str, item: Item) -> dict[str, Any]:
     images = [relative(file) for file in item["image"]]
     files = {"image": images if len(images) > 1 else images[0]}
     return item | files | ({"label": relative(item["label"])} if "label" in item else {})
-
-
-if __name__ == "__main__":
-    main()
