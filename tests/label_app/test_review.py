@@ -16,7 +16,7 @@ import pytest
 from scripts.data.phantoms import make_cohort
 from tests.data.test_checks import MODALITIES, save
 from tests.label_app.running_server import Server, needs_server, voxels
-from tests.label_app.test_uploads import write_scan
+from tests.label_app.test_uploads import INSIDE, SHAPE, write_scan
 
 pytestmark = [needs_server, pytest.mark.label]
 # what NiiVue's own saving shifted or refused, and what its drawing tools do not expect
@@ -205,7 +205,8 @@ def test_a_case_is_segmented_seen_corrected_and_saved(page: Any, server: Server)
 @pytest.mark.parametrize("case", ODD)
 def test_what_is_drawn_on_an_odd_scan_is_what_is_stored(case: str, page: Any, server: Server, tmp_path: Path) -> None:
     scan: Any = nib.load(server.studies / case / f"{case}_t1.nii")
-    labels = np.random.default_rng(list(ODD).index(case)).choice(np.array([0, 1, 2, 4], np.uint8), scan.shape[:3])
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1:-1, 1:-1, 1:-1] = np.random.default_rng(list(ODD).index(case)).choice(np.array([0, 1, 2, 4]), INSIDE)
     server.client.save_label(case, save(tmp_path / "sent.nii.gz", labels, scan.affine), "final", {"client_id": "x"})
     page.reload()
     page.wait_for_selector("html[data-review=ready]", timeout=120_000)
@@ -383,7 +384,9 @@ def test_cases_are_segmented_in_the_background_and_the_next_one_is_that_of_the_s
     page.wait_for_selector("#scoring[hidden]", state="attached", timeout=240_000)
     listed = server.listed()
     names = [line.get_attribute("data-case") for line in page.locator("#cases tr").all()]
-    assert "broken" in names[-2:]  # behind all that can be opened; that a scan has four axes is found by reading it
+    faults = [name for name in names if listed[name]["fault"]]
+    assert "broken" in faults
+    assert names[-len(faults) :] == faults  # behind all that can be opened
     assert "no T1ce" in page.inner_text("tr[data-case=broken]")
     assert page.locator("tr[data-case=broken] button").count() == 0
     scored = [name for name in names if listed[name]["uncertainty"] is not None]

@@ -22,6 +22,7 @@ from tests.data.test_checks import make_case, make_label, save
 from tests.label_app.running_server import drawing_file
 
 SHAPE = (6, 7, 9)
+INSIDE = (4, 5, 7)  # the brain, in air
 ORIENTATIONS = [
     "".join(name[flip] for name, flip in zip(axes, flips))
     for axes in itertools.permutations(("RL", "AP", "SI"))
@@ -53,7 +54,8 @@ def write_scan(
     version: int = 1,
 ) -> np.ndarray:
     """Writes a scan of one kind, and returns its intensities."""
-    stored = np.random.default_rng(len(axes)).integers(1, 120, SHAPE).astype(dtype)
+    stored = np.zeros(SHAPE, dtype)
+    stored[1:-1, 1:-1, 1:-1] = np.random.default_rng(len(axes)).integers(1, 120, INSIDE)
     affine = affine_of(axes, tilt)
     kind = nib.Nifti1Image if version == 1 else nib.Nifti2Image
     image = kind(stored[..., None] if fourth_axis else stored, affine, dtype=np.dtype(dtype))
