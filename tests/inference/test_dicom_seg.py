@@ -15,6 +15,7 @@ from monai.data import MetaTensor
 from scipy.spatial import KDTree
 
 from scripts.base.errors import BundleError
+from scripts.brats import TISSUES
 from scripts.data.phantoms import make_cohort
 from scripts.data.transforms import LoadScansd
 from scripts.inference.dicom_seg import SaveDicomSegd
@@ -110,7 +111,7 @@ def test_segments_say_what_they_are_and_who_drew_them(tmp_path: Path) -> None:
     metadata = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
     # SNOMED CT's and NCI's codes, as DICOM PS3.16 has them in CID 7159; colours of the label map's legend
     codes = [("6574001", "SCT"), ("79654002", "SCT"), ("C113842", "NCIt")]
-    colours = [(132, 141, 151), (46, 160, 67), (255, 211, 61)]
+    colours = [[int(TISSUES[value].colour[i : i + 2], 16) for i in (1, 3, 5)] for value in (1, 2, 4)]
     segments = segmentation.SegmentSequence
     for number, (segment, code, colour) in enumerate(zip(segments, codes, colours, strict=True), 1):
         assert segment.SegmentNumber == number
