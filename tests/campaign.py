@@ -7,7 +7,6 @@ import ctypes
 import gzip
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,12 @@ def earlier_result() -> bytes:
 EARLIER = earlier_result()
 SOUND = Fault("sound", "sound_case", lambda files: None)
 PEAK_GB = 2.0
+# runs a command and writes its peak memory into a file: a process counts as its own the memory of the one that started
+# it, so that what starts it must be small
+MEASURED = (
+    "import resource, subprocess, sys; code = subprocess.run(sys.argv[2:]).returncode; "
+    "open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)); sys.exit(code)"
+)
 
 
 @dataclass
@@ -60,14 +65,23 @@ class Run:
     code: int
     stdout: str
     stderr: str
-    peak_gb: float  # of this command, or of a larger one before
+    peak_gb: float
 
 
 def run(run_id: str, config: str, *, unprivileged: bool = False, settings: Mapping[str, object]) -> Run:
     """Runs one of the bundle's commands; unprivileged, without root's right to read and write everything."""
     options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", config, *options]
-    ended = subprocess.run(
+    with tempfile.NamedTemporaryFile("r") as peak:
+        os.chmod(peak.name, 0o666)
+        ended = _run([sys.executable, "-c", MEASURED, peak.name, *command], unprivileged=unprivileged)
+        kilobytes = int(peak.read())
+    out, err = (stream.decode(errors="replace") for stream in (ended.stdout, ended.stderr))
+    return Run(ended.returncode, out, err, kilobytes * 1024 / 1e9)
+
+
+def _run(command: Sequence[str], *, unprivileged: bool) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
         command,
         cwd=BUNDLE,
         capture_output=True,
@@ -75,9 +89,6 @@ def run(run_id: str, config: str, *, unprivileged: bool = False, settings: Mappi
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
         preexec_fn=_drop_privileges if unprivileged else None,
     )
-    out, err = (stream.decode(errors="replace") for stream in (ended.stdout, ended.stderr))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
-    return Run(ended.returncode, out, err, peak)
 
 
 def make_weights(folder: Path) -> Path:
