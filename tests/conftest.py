@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 
 from tests import commands
+
+# before PyTorch is imported: two files of tests run at a time, each of them on one core
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # WebGL 2 without a GPU
