@@ -105,7 +105,7 @@ def _draw_planes(planes: Mapping[str, np.ndarray]) -> Figure:
     legend.legend(handles=patches, loc="upper left", frameon=False, labelcolor="w", fontsize=12, labelspacing=0.9)
     if "confidence" in planes:
         bar = figure.colorbar(shown, cax=legend.inset_axes((0.06, 0.25, 0.88, 0.05)), orientation="horizontal")
-        bar.set_label("critic's confidence\n(0: looks predicted, 1: looks true)", color="w", fontsize=9)
+        bar.set_label("critic's confidence\n(0: surely wrong, 1: surely right)", color="w", fontsize=9)
         bar.ax.tick_params(colors="w")
     return figure
 
