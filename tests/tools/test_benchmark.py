@@ -109,3 +109,13 @@ def test_the_command_prints_tables_and_writes_every_run(
     assert page.read_text().startswith(f"# Kept\n{MARK}")
     assert "| from its files |" in page.read_text()
     assert "replaced" not in page.read_text()
+
+
+def test_a_whole_command_is_run_and_its_failure_is_told(tmp_path: Path) -> None:
+    benchmark = make_benchmark(tmp_path)
+    _, tasks, _ = next(benchmark.commands())
+    assert [task.options["name"] for task in tasks] == ["inferring", "evaluating"]
+    tasks[0].prepare(**tasks[0].options)()
+    broken = tasks[0].options | {"settings": {"dataset_dir": str(tmp_path / "nothing")}}
+    with pytest.raises(BundleError, match=r"`run inferring` failed: .*nothing"):
+        tasks[0].prepare(**broken)()

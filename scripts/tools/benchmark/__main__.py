@@ -23,6 +23,7 @@ from scripts.tools.benchmark.tasks import (
     Task,
     make_phantoms,
     phantom_shape,
+    prepare_command,
     prepare_inference,
     prepare_loading,
     prepare_segresnet_inference,
@@ -37,7 +38,7 @@ PAPER = {"vat_interval": 1, "vat_direction": "divergence", "critic_stride": 1}
 FAST = {"vat_interval": 1, "vat_direction": "loss", "critic_stride": 2}
 BF16 = {"amp": True, "amp_dtype": "bfloat16"}
 MARK = "<!-- what follows is written by `python -m scripts.tools.benchmark --page` -->"
-GROUPS = ("steps", "epoch", "loading", "inference", "scaling")
+GROUPS = ("steps", "epoch", "loading", "inference", "commands", "scaling")
 
 
 def main() -> None:
@@ -69,9 +70,13 @@ def main() -> None:
                         **found[title]["slopes"]
                     )
                 print(tables[-1])
+                _write(args, found, tables)
+    print(f"written to {args.output}")
+
+
+def _write(args: argparse.Namespace, found: dict[str, Any], tables: Sequence[str]) -> None:
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     Path(args.output).write_text(json.dumps(found, indent=2) + "\n")
-    print(f"written to {args.output}")
     if args.page:
         page = Path(args.page)
         page.write_text("\n".join([page.read_text().split(MARK)[0] + MARK, "", *tables]))
@@ -161,6 +166,16 @@ class Benchmark:
         tasks = [self._inference(self.size), Task("SegResNet, the network alone", prepare_segresnet_inference, options)]
         yield "inference of a case", tasks, None
 
+    def commands(self) -> Group:
+        """Whole commands, imports included: one case to its label map, and the evaluation of two with its report."""
+        one, two = ({"output_dir": f"{self.folder}/out{n}", "settings": self._phantoms(f"cases{n}", n)} for n in (1, 2))
+        two["settings"]["split"] = "all"
+        tasks = [
+            Task("inferring, one case", prepare_command, one | {"name": "inferring"}),
+            Task("evaluating, with its report, of two cases", prepare_command, two | {"name": "evaluating"}),
+        ]
+        yield "command", tasks, None
+
     def scaling(self) -> Group:
         """The reciprocal step, an epoch and inference as their sizes grow."""
         edge, batch = self.settings.get("patch_size", 64), self.settings.get("batch_size", 2)
@@ -177,7 +192,7 @@ class Benchmark:
                 prepare_training,
                 {
                     "config_files": self.config_files,
-                    "phantoms": (found := self._phantoms(f"phantoms{count}", count))["dataset_dir"],
+                    "phantoms": (found := self._phantoms(f"phantoms{count}", count, self.size // 2))["dataset_dir"],
                     "settings": self.settings | found,
                 },
             )

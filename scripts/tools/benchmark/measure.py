@@ -93,4 +93,5 @@ def _time() -> float:
 def _memory() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # children: the commands that the task started
+    return max(resource.getrusage(who).ru_maxrss for who in whose) * 1024 / 1e9

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -148,6 +150,26 @@ def prepare_inference(*, settings: dict[str, Any], output_dir: str) -> Run:
         evaluator.run()
         if not list(Path(output_dir).rglob("*_seg.nii.gz")):
             raise BundleError(f"inference wrote no label map into {output_dir}.")
+
+    return run
+
+
+def prepare_command(*, name: str, settings: dict[str, Any], output_dir: str) -> Run:
+    """Prepares `run inferring` or `run evaluating` with the shipped weights, as a process of its own, imports included.
+
+    Raises:
+        BundleError: by the run, with the command's last line, if the command fails.
+    """
+    configs = ["configs/inference.yaml"] + ["configs/evaluate.yaml"] * (name == "evaluating")
+    options = settings | {"config_file": str(configs), "output_dir": output_dir}
+    command = [sys.executable, "-m", "monai.bundle", "run", name]
+    command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
+
+    def run() -> None:
+        shutil.rmtree(output_dir, ignore_errors=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0 or not list(Path(output_dir).rglob("*_seg.nii.gz")):
+            raise BundleError(f"`run {name}` failed: {(done.stderr.strip() or 'no label map').splitlines()[-1]}")
 
     return run
 
