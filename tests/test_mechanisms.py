@@ -72,8 +72,8 @@ CUTS = {
     ),
     "the prediction's direction starts from a random step": (
         VAT,
-        "start = torch.randn(image.shape, generator=generator)",
-        "start = torch.zeros(image.shape)",
+        "return torch.randn(image.shape, generator=generator).to(image)",
+        "return torch.zeros_like(image)",
         "method/test_vat.py::test_the_perturbation_is_worse_than_random_ones_of_its_size[prediction-divergence]",
     ),
     "the perturbation stays on the brain": (

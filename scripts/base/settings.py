@@ -198,7 +198,7 @@ class Settings(TypedDict, total=False):
     lambda_critic: From0
     vat_epsilon: Positive
     vat_target: Literal["label", "prediction"]
-    vat_direction: Literal["divergence", "loss"]
+    vat_direction: Literal["divergence", "loss", "random"]
     vat_start: WholeFrom0
     vat_ramp: WholeFrom0
     vat_interval: Count

@@ -24,7 +24,7 @@ from scripts.method.precision import at_least_float32, autocast, segmenter_scale
 from scripts.method.schedules import ramp
 
 TARGETS = ("label", "prediction")
-DIRECTIONS = ("divergence", "loss")
+DIRECTIONS = ("divergence", "loss", "random")
 VAT_PRED = "vat_pred"
 
 
@@ -54,7 +54,7 @@ class VirtualAdversarialHandler:
             clean image (Miyato et al. 2018), which needs no label.
         direction: what r raises the most: "divergence", as in Eq. 4, or "loss", the trainer's own loss, for "label"
             only. The latter is not the first-order argmax of Eq. 4, but raises the divergence about four fifths as
-            much (docs/performance.md).
+            much (docs/performance.md). "random" raises nothing: normal noise, to compare the others with.
         xi: root mean square of the random perturbation at which the direction is found; for "prediction" only.
         power_iterations: number of refinements of that direction; for "prediction" only.
         start: last iteration without the loss.
@@ -90,7 +90,7 @@ class VirtualAdversarialHandler:
         if direction not in DIRECTIONS or (direction == "loss" and target != "label"):
             raise BundleError(
                 f"VAT's direction is '{direction}' and its target '{target}'; allowed are the directions "
-                f"{' and '.join(DIRECTIONS)}, and 'loss' with the target 'label' only."
+                f"{', '.join(DIRECTIONS)}, and 'loss' with the target 'label' only."
             )
         if weight < 0 or epsilon <= 0 or xi <= 0 or power_iterations < 1 or interval < 1:
             raise BundleError(
@@ -117,7 +117,7 @@ class VirtualAdversarialHandler:
             # MONAI 1.6.1 registers these events only after attaching the handlers
             engine.register_events(*AdversarialIterationEvents)
         forward_completed, backward_completed = _events_of(engine)
-        if self.target == "label":
+        if self.target == "label" and self.direction != "random":
             engine.add_event_handler(Events.ITERATION_STARTED, self._watch_image)
         if self.direction == "divergence" and self.target == "label":
             engine.add_event_handler(forward_completed, self._differentiate)
@@ -179,20 +179,25 @@ class VirtualAdversarialHandler:
         return image
 
     def _perturb(self, engine: Trainer, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if self.direction == "random":
+            return scale_to_rms(self._noise(engine, image), image, rms=self.epsilon)
         if self.target == "label":
             gradient = self._gradient if self.direction == "divergence" else self._watched_image(engine).grad
             self._image = self._gradient = None
             assert gradient is not None
             # a gradient that overflows by the scale of float16 makes the scaler skip the step, with VAT or without
             return scale_to_rms(gradient.nan_to_num(0, 0, 0), image, rms=self.epsilon)
-        generator = torch.Generator().manual_seed(self._seed(engine))
-        start = torch.randn(image.shape, generator=generator).to(image)
+        start = self._noise(engine, image)
         # in lower precision a step of size xi is lost to rounding
         with torch.autocast(image.device.type, enabled=False):
             for _ in range(self.power_iterations):
                 start = scale_to_rms(start, image, rms=self.xi)
                 start = adversarial_direction(self.network, image, target, epsilon=self.epsilon, start=start)
         return start
+
+    def _noise(self, engine: Trainer, image: torch.Tensor) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(self._seed(engine))
+        return torch.randn(image.shape, generator=generator).to(image)
 
     def _seed(self, engine: Trainer) -> int:
         # a prime that no run's iterations reach keeps the seeds of two processes apart

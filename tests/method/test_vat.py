@@ -94,6 +94,13 @@ def test_the_perturbation_is_worse_than_random_ones_of_its_size(
     assert worse >= 95
 
 
+def test_a_random_perturbation_has_the_set_size_and_repeats_by_iteration(trained: nn.Module) -> None:
+    image, _, perturbation = make_direction("label", "random", trained.double())
+    brain = (image != 0).any(dim=1, keepdim=True).expand_as(image)
+    assert perturbation[brain].square().mean().sqrt().item() == pytest.approx(EPSILON, rel=EXACT)
+    assert torch.equal(perturbation, make_direction("label", "random", make_trained_segmenter().double())[2])
+
+
 def test_the_direction_of_a_linear_network_is_its_weight() -> None:
     network = nn.Conv3d(4, 1, 1, bias=False).double()
     image = torch.rand(2, 4, 4, 4, 4, dtype=torch.float64) + 0.1

@@ -168,11 +168,15 @@ class Benchmark:
 
     def commands(self) -> Group:
         """Whole commands, imports included: one case to its label map, and the evaluation of two with its report."""
-        one, two = ({"output_dir": f"{self.folder}/out{n}", "settings": self._phantoms(f"cases{n}", n)} for n in (1, 2))
-        two["settings"]["split"] = "all"
+        one, two = (self._phantoms(f"cases{n}", n) for n in (1, 2))
+        options = {"output_dir": f"{self.folder}/commands"}
         tasks = [
-            Task("inferring, one case", prepare_command, one | {"name": "inferring"}),
-            Task("evaluating, with its report, of two cases", prepare_command, two | {"name": "evaluating"}),
+            Task("inferring, one case", prepare_command, options | {"name": "inferring", "settings": one}),
+            Task(
+                "evaluating two cases, with the report",
+                prepare_command,
+                options | {"name": "evaluating", "settings": two | {"split": "all"}},
+            ),
         ]
         yield "command", tasks, None
 

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command line of the experiment: `python -m scripts.tools.evidence`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.brats import NOT_FOR_DIAGNOSIS
+from scripts.data.cohort import Cohort
+from scripts.tools.evidence.arms import ARMS, SMALL
+from scripts.tools.evidence.cells import make_cells
+from scripts.tools.evidence.comparison import compare
+
+MARK = "<!-- what follows is written by `python -m scripts.tools.evidence --page` -->"
+
+
+def main() -> None:
+    """Runs the cells that are not done yet, and compares the arms."""
+    report_bundle_errors()
+    parser = argparse.ArgumentParser(prog="python -m scripts.tools.evidence", description=__doc__)
+    parser.add_argument("--dataset_dir", default="data", help="labelled cases, of which the training's side is used")
+    parser.add_argument("--datalist", help="data list whose `training` replaces them; its `validation` is never read")
+    parser.add_argument("--output_dir", default="output/evidence", help="of the cells; another call continues there")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help="(all)")
+    parser.add_argument("--seeds", type=int, default=3, help="(3)")
+    parser.add_argument("--folds", type=int, default=3, help="(3)")
+    parser.add_argument("--settings", type=json.loads, default={}, help="JSON, such as '{\"epochs\": 120}'")
+    parser.add_argument("--page", help="Markdown whose part after the mark is replaced by the tables")
+    args = parser.parse_args()
+    if args.seeds < 1:
+        raise BundleError(f"--seeds {args.seeds}: allowed are 1 and more")
+    output_dir = Path(args.output_dir).resolve()
+    output_dir.mkdir(parents=True, exist_ok=True)
+    cohort = Cohort(args.dataset_dir, datalist=args.datalist, cache_dir=str(output_dir / "cache"))
+    cells = make_cells(
+        cohort.training_cases(), output_dir=output_dir, arms=args.arms, seeds=args.seeds, folds=args.folds
+    )
+    for cell in tqdm([cell for cell in cells if not cell.is_done], desc="cells", unit="cell"):
+        cell.run(SMALL | args.settings)
+    tables = f"{compare(cells)}\n{NOT_FOR_DIAGNOSIS}\n"
+    print(tables)
+    if args.page:
+        page = Path(args.page)
+        page.write_text(f"{page.read_text().split(MARK)[0]}{MARK}\n\n{tables}")
+
+
+if __name__ == "__main__":
+    main()

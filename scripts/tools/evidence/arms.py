@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arms of the experiment: settings of train.yaml that differ in one part of the method each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Settings = dict[str, Any]
+
+# a network that one CPU core trains in minutes; adversaries begin at the same fractions of a run as in train.yaml
+SMALL: Settings = {"features": 8, "critic_features": 8, "spacing": 3.0, "patch_size": 32, "epochs": 60}
+NO_VAT: Settings = {"lambda_vat": 0}
+NO_CRITIC: Settings = {"lambda_critic": 0}
+PAPERS_CRITIC: Settings = {
+    "critic_sees": "mask",
+    "critic_judges": "source",
+    "critic_starts_from_certainty": False,
+    "critic_stride": 1,
+    "critic_spoilt_masks": False,
+}
+# VAT with T = Y and a perturbation too small to matter is cross-entropy: D_KL(Y || sigmoid(F(x))) = BCE(F(x), Y)
+CROSS_ENTROPY: Settings = {"vat_epsilon": 1e-9}
+
+ARMS: dict[str, Settings] = {
+    "Dice": NO_VAT | NO_CRITIC,
+    "Dice, cross-entropy": CROSS_ENTROPY | NO_CRITIC,
+    "Dice, random perturbation": {"vat_direction": "random"} | NO_CRITIC,
+    "Dice, VAT": NO_CRITIC,
+    "Dice, the paper's critic": NO_VAT | PAPERS_CRITIC,
+    "Dice, critic of the correctness": NO_VAT,
+    "Dice, VAT, critic of the correctness": {},
+}
+
+
+def schedule(steps: int) -> Settings:
+    """Returns when the adversaries begin in a run of so many steps."""
+    return {"vat_start": steps // 5, "critic_start": steps * 4 // 5, "critic_ramp": steps // 15}

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cells of the experiment: one training with its evaluation and robustness, each by the bundle's own command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai.data import partition_dataset
+
+from scripts.base.errors import BundleError
+from scripts.brats import Item
+from scripts.data.datalist import write_datalist
+from scripts.tools.evidence.arms import ARMS, Settings, schedule
+
+BUNDLE = Path(__file__).resolve().parents[3]
+EVALUATE = ["configs/inference.yaml", "configs/evaluate.yaml"]
+ROBUSTNESS = [*EVALUATE, "configs/robustness.yaml"]
+# artefacts of three kinds at the middle severity, and adversarial changes at two norms
+DISTURBANCES: Settings = {"artefacts": ["bias_field", "noise", "motion"], "severities": [2], "norms": [0.01, 0.03]}
+# settings of train.yaml that inference.yaml has too
+OF_NETWORKS = ("features", "critic_features", "critic_sees", "critic_starts_from_certainty", "critic_stride")
+OF_INPUT = ("spacing", "patch_size")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A training of one arm with one seed, validated on one fold.
+
+    Attributes:
+        folder: of everything that the cell writes.
+        datalist: the fold's data list; its `validation` is what the cell is evaluated on.
+        training_cases: number of cases in its `training`.
+    """
+
+    arm: str
+    seed: int
+    fold: int
+    folder: Path
+    datalist: Path
+    training_cases: int
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all results are there."""
+        return (self.folder / "robustness" / "robustness.csv").exists()
+
+    def run(self, settings: Settings) -> None:
+        """Trains, evaluates and disturbs, and skips what an earlier run has completed.
+
+        Args:
+            settings: of all arms; those of the cell's own arm replace them.
+
+        Raises:
+            BundleError: if a command fails, with its last line and where its log is.
+        """
+        steps = settings["epochs"] * (self.training_cases // settings.get("batch_size", 2))
+        chosen = settings | schedule(steps) | ARMS[self.arm]
+        places = {"ckpt_dir": self.folder, "cache_dir": self.folder.parent / "cache"}
+        training = {"datalist": self.datalist, "output_dir": self.folder, "resume": "auto", "seed": self.seed}
+        self._command(
+            "training", ["configs/train.yaml"], chosen | {"val_interval": settings["epochs"]} | training | places
+        )
+        network = {name: value for name, value in chosen.items() if name in OF_NETWORKS + OF_INPUT}
+        common = network | places | {"split": self.datalist}
+        evaluated, robustness = self.folder / "evaluated", self.folder / "robustness"
+        if not (evaluated / "summary.json").exists():
+            self._command("evaluating", EVALUATE, common | {"output_dir": evaluated, "html": False})
+        self._command("robustness", ROBUSTNESS, common | DISTURBANCES | {"output_dir": robustness})
+
+    def _command(self, name: str, configs: Sequence[str], settings: Settings) -> None:
+        command = [sys.executable, "-m", "monai.bundle", "run", name, "--config_file", str(list(configs))]
+        command += [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / f"{name}.log"
+        with open(log, "w") as file:
+            done = subprocess.run(command, cwd=BUNDLE, stdout=file, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            last = (log.read_text(errors="replace").strip() or "no output").splitlines()[-1]
+            raise BundleError(f"`run {name}` of {self.folder.name} failed: {last}; its log is {log}")
+
+
+def make_cells(cases: Sequence[Item], *, output_dir: Path, arms: Sequence[str], seeds: int, folds: int) -> list[Cell]:
+    """Writes the folds' data lists and returns the cells, all arms of a seed and fold next to each other.
+
+    Args:
+        cases: labelled cases; each patient is in the validation of exactly one fold.
+        output_dir: of the experiment.
+        arms: names of `ARMS`.
+        seeds: number of seeds.
+        folds: number of folds.
+
+    Raises:
+        BundleError: if there are fewer patients than folds.
+    """
+    patients = sorted({item["patient"] for item in cases})
+    if not 2 <= folds <= len(patients):
+        raise BundleError(f"--folds {folds}: allowed are 2 to {len(patients)}, the number of patients")
+    cells = []
+    parts = partition_dataset(patients, num_partitions=folds, shuffle=True, seed=0, even_divisible=False)
+    for fold, part in enumerate(parts):
+        training = [item for item in cases if item["patient"] not in part]
+        datalist = output_dir / f"fold_{fold}.json"
+        write_datalist(str(datalist), training, [item for item in cases if item["patient"] in part])
+        for seed in range(seeds):
+            for number, arm in enumerate(ARMS):
+                folder = output_dir / f"seed{seed}_fold{fold}_arm{number}"
+                if arm in arms:
+                    cells.append(Cell(arm, seed, fold, folder, datalist, len(training)))
+    return sorted(cells, key=lambda cell: cell.seed)
