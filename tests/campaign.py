@@ -21,7 +21,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from scripts.base.errors import one_line
-from scripts.data.own_files import mark_as_own
+from scripts.data.predictions import mark_prediction
 from tests.faults import Fault, all_faults, nifti
 
 BUNDLE = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ SMALL: dict[str, object] = {"features": 8, "critic_features": 4, "spacing": 1.0,
 def earlier_result() -> bytes:
     """Returns the content of a label map that an earlier run wrote."""
     image = nib.Nifti1Image(np.full((2, 2, 2), 4, np.uint8), np.eye(4))
-    mark_as_own(image)
+    mark_prediction(image)
     return gzip.compress(image.to_bytes(), mtime=0)
 
 

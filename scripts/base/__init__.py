@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "folder_lock": ["lock_folders", "unlock_folders"],
         "opening": ["prepare"],
+        "results": ["check_results", "refuse_replacing"],
         "settings_check": ["check_batches"],
         "weights": ["load_copies", "load_weights"],
     },

@@ -17,7 +17,7 @@ from monai.utils import ensure_tuple
 
 from scripts.base.errors import BundleError, one_line
 from scripts.brats import Item
-from scripts.data.discovery import hash_item
+from scripts.data.item_files import hash_item
 
 logger = logging.getLogger(__name__)
 

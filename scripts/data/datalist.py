@@ -8,29 +8,31 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
 from monai.data import load_decathlon_datalist
 from monai.utils import ensure_tuple
 
 from scripts.base.errors import BundleError
+from scripts.base.results import write_result
 from scripts.brats import MODALITIES, MSD_CHANNELS, TISSUES, Item, Labels, Layout
-from scripts.data.discovery import ONE_FILE, to_item, to_volume
+from scripts.data.discovery import to_item
 from scripts.data.file_names import parse_path, refuse_name
+from scripts.data.folder_search import ONE_FILE, to_volume
 from scripts.data.label_meaning import tissues_of
-from scripts.data.own_files import is_own_file
+from scripts.data.predictions import UNMARK, is_prediction
+from scripts.data.segments import read_segments
 
 
 def write_datalist(path: str, training: Sequence[Item], validation: Sequence[Item]) -> None:
     """Writes a data list in the format of MONAI and the Medical Segmentation Decathlon, paths relative to its folder.
 
     Raises:
-        BundleError: where the file cannot be written.
+        BundleError: where the file cannot be written, or is of somebody else.
     """
     first = [*training, *validation][0]
     layout = first["layout"]
-    tissues = sorted((value, TISSUES[tissue].name) for value, tissue in tissues_of(first).items())
+    tissues = sorted((value, TISSUES[tissue].name) for value, tissue in tissues_of(first).items() if tissue)
     order = first.get("channels", MSD_CHANNELS) if layout == "msd" else range(len(MODALITIES))
     content = {
         "name": "BraTS",
@@ -42,11 +44,7 @@ def write_datalist(path: str, training: Sequence[Item], validation: Sequence[Ite
         "training": [_relative_to(path, item) for item in training],
         "validation": [_relative_to(path, item) for item in validation],
     }
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise BundleError(f"output {path}: cannot be written ({error.strerror}); choose another path") from error
+    write_result(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_datalist(path: str, *, labels: Labels = "required") -> tuple[list[Item], list[Item]]:
@@ -98,10 +96,12 @@ def _from_entry(entry: Mapping[str, Any], *, labels: Labels) -> Item:
         item["values"] = {int(value): tissue for value, tissue in values.items()}
     if odd := refuse_name(item["case"]):
         raise ValueError(odd)
-    if labels != "ignored" and is_own_file(str(entry.get("label"))):
-        raise ValueError(f"{entry['label']} is a prediction of this bundle, not a truth; name the truth")
+    if labels != "ignored" and is_prediction(str(entry.get("label"))):
+        raise ValueError(f"{entry['label']} {UNMARK}")
     if labels != "ignored" and entry.get("label"):
         item["label"] = entry["label"]
+        if values := read_segments(entry["label"]):
+            item["values"] = values
     return item
 
 

@@ -94,11 +94,15 @@ def _modality(name: str) -> str | None:
     return next((modality for modality, words in MODALITY_NAMES.items() if word in words), None)
 
 
-def _tissue(path: str, name: str) -> int:
+def tissue_named(name: str) -> int | None:
+    """Returns the key of `TISSUES` that a name means, 0 for background, None where it is not understood."""
     word = name.strip().lower().replace("_", " ")
-    for value, words in _TISSUE_WORDS.items():
-        if re.fullmatch(words, word):
-            return value
+    return next((value for value, words in _TISSUE_WORDS.items() if re.fullmatch(words, word)), None)
+
+
+def _tissue(path: str, name: str) -> int:
+    if (tissue := tissue_named(name)) is not None:
+        return tissue
     known = ", ".join(tissue.name for tissue in TISSUES.values())
     raise BundleError(f"{path}: label '{name}' is not understood; name it background, {known}")
 

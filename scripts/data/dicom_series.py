@@ -14,7 +14,7 @@ import numpy as np
 from monai.utils import optional_import
 
 from scripts.base.errors import BundleError
-from scripts.data.discovery import files_of
+from scripts.data.item_files import files_of
 
 pydicom, _ = optional_import("pydicom")
 highdicom, _ = optional_import("highdicom")

@@ -3,48 +3,24 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
-
-from monai.data.utils import json_hashing
-from monai.utils import ensure_tuple
+from collections.abc import Iterable, Mapping, Sequence
 
 from scripts.base.errors import BundleError, one_line
 from scripts.brats import MODALITIES, Item, Labels
 from scripts.data.description import find_description, read_channels, read_values
-from scripts.data.file_names import KINDS, LABEL, SUFFIX, parse_name, refuse_name
-from scripts.data.own_files import is_own_file
+from scripts.data.file_names import KINDS, LABEL, refuse_name
+from scripts.data.folder_search import MSD_FOLDERS, ONE_FILE, Volume, find_volumes
+from scripts.data.oddities import warn_once
 from scripts.data.patients import patient_of
+from scripts.data.predictions import UNMARK, is_prediction
+from scripts.data.segments import read_segments
 
 logger = logging.getLogger(__name__)
-
-ONE_FILE = "4d"  # the kind of a file that holds all modalities
-MSD_FOLDERS = {"imagesTr": ONE_FILE, "labelsTr": LABEL, "imagesTs": ONE_FILE}
-_CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")  # nnU-Net's images
-
-
-class Volume(NamedTuple):
-    """A volume that was found.
-
-    Attributes:
-        place: folder of the case: that of the file, or the one above where the folder is of a modality.
-        case: id of the case, or '' where only the place tells it.
-        kind: a modality, `LABEL`, `ONE_FILE`, or 'channel NNNN' of nnU-Net without a description.
-        name: how the file calls its kind.
-        path: of the file, or of the folder of DICOM files.
-    """
-
-    place: str
-    case: str
-    kind: str
-    name: str
-    path: str
 
 
 def find_cases(dataset_dir: str, *, labels: Labels = "required") -> list[Item]:
@@ -53,7 +29,8 @@ def find_cases(dataset_dir: str, *, labels: Labels = "required") -> list[Item]:
     A case's id is what its files are called before the modality (`<case>_t1.nii.gz`). Files that are just `t1.nii.gz`,
     or folders of DICOM files `t1/`, are identified by the path of their folder: `patient1/ses-1/t1.nii.gz` is of
     `patient1_ses-1`. Skipped are files with other names, hidden files, links to a folder that was already searched, and
-    label maps that this bundle wrote, which are predictions. A `dataset.json` tells what channels and values mean.
+    what this bundle wrote; label maps with its mark are predictions and no truth. A `dataset.json`, or the names of
+    segments in 3D Slicer's `.seg.nrrd`, tell what channels and values mean.
 
     Returns:
         Items of all cases, sorted by id. A case that lacks a file, has one twice, or whose id cannot name a file, has a
@@ -65,12 +42,20 @@ def find_cases(dataset_dir: str, *, labels: Labels = "required") -> list[Item]:
     """
     _refuse_place(dataset_dir)
     root = os.path.abspath(dataset_dir)
-    volumes = list(_find_volumes(root, labels=labels))
-    groups = _group(volumes, root)
+    volumes = list(find_volumes(root))
+    predictions = [
+        volume for volume in volumes if volume.kind == LABEL and labels != "ignored" and is_prediction(volume.path)
+    ]
+    groups = _group([volume for volume in volumes if _is_wanted(volume, labels) and volume not in predictions], root)
     if not groups:
         found = _found_in(*(place for place, _, files in os.walk(root) if files))
         raise BundleError(f"dataset_dir {dataset_dir}: no case found{found}; {_understood(MODALITIES)}")
-    return [_describe(case, group, root, labels=labels) for case, group in sorted(groups.items())]
+    _warn_of_labels_elsewhere(groups.values())
+    items = []
+    for case, group in sorted(groups.items()):
+        marked = [volume.path for volume in predictions if volume.case == case or volume.place == group[0].place]
+        items.append(_describe(case, group, root, labels=labels, predictions=marked))
+    return items
 
 
 def to_item(case: str, volumes: Mapping[str, Volume]) -> Item:
@@ -87,28 +72,6 @@ def to_item(case: str, volumes: Mapping[str, Volume]) -> Item:
     return item
 
 
-def to_volume(path: str) -> Volume:
-    """Returns what the path of a file tells by itself."""
-    told = parse_name(os.path.basename(path))
-    return Volume(os.path.dirname(path), told.case, told.kind, told.name, path)
-
-
-def hash_item(item: Item) -> bytes:
-    """Hashes an item together with the size and time of its files, as `hash_func` of MONAI's caching data sets.
-
-    MONAI's own hashes cover paths only, so that a replaced file would still be served from the cache.
-    """
-    # an item from elsewhere may give a path alone
-    paths = [*ensure_tuple(item["image"]), *ensure_tuple(item.get("label", ()))]
-    status = {file: os.stat(file) for path in paths for file in files_of(path)}
-    return json_hashing([item, [(file, stat.st_size, stat.st_mtime_ns) for file, stat in status.items()]])
-
-
-def files_of(path: str) -> list[str]:
-    """Returns the files of a volume: itself, or those in its folder; none where it is missing."""
-    return [path] if os.path.isfile(path) else sorted(glob.glob(os.path.join(glob.escape(path), "*")))
-
-
 def _refuse_place(dataset_dir: str) -> None:
     if os.path.isdir(dataset_dir):
         return
@@ -119,69 +82,25 @@ def _refuse_place(dataset_dir: str) -> None:
     raise BundleError(f"dataset_dir {dataset_dir}: is a file; give the folder that holds the cases")
 
 
-def _find_volumes(root: str, *, labels: Labels) -> Iterator[Volume]:
-    seen: set[str] = set()  # links may lead back, and around for ever
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse_folder):
-        if (place := os.path.realpath(folder)) in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        files = sorted(name for name in files if not name.startswith("."))
-        for volume in _volumes_in(folder, files, root, labels=labels):
-            if volume.kind != LABEL or not (labels == "ignored" or is_own_file(volume.path)):
-                yield volume
+def _is_wanted(volume: Volume, labels: Labels) -> bool:
+    if labels == "ignored":
+        return volume.kind != LABEL
+    return os.path.basename(volume.place) != "imagesTs"  # MSD's cases without truth
 
 
-def _volumes_in(folder: str, files: list[str], root: str, *, labels: Labels) -> Iterator[Volume]:
-    above, of_folder = os.path.dirname(folder), parse_name(os.path.basename(folder))
-    is_below = folder != root
-    paths = [os.path.join(folder, name) for name in files if SUFFIX.search(name)]
-    if os.path.basename(folder) in MSD_FOLDERS:
-        if os.path.basename(folder) != "imagesTs" or labels == "ignored":
-            yield from _in_msd_folder(folder, paths, root)
-    elif is_below and of_folder.kind and not paths:
-        if files and not of_folder.case:
-            yield Volume(above, "", of_folder.kind, of_folder.name, folder)  # of DICOM files
-    elif is_below and of_folder.kind and SUFFIX.search(folder):  # a folder that is named as the file in it
-        yield from (Volume(above, of_folder.case, of_folder.kind, of_folder.name, path) for path in paths)
-    else:
-        of_modality = is_below and of_folder.kind and not of_folder.case
-        for volume in _settle([to_volume(path) for path in paths]):
-            if of_modality and not volume.kind:  # t1/case_01.nii.gz
-                volume = Volume(above, volume.case, of_folder.kind, of_folder.name, volume.path)
-            elif of_modality:
-                volume = volume._replace(place=above)
-            if volume.kind:
-                yield volume
-
-
-def _settle(volumes: list[Volume]) -> Iterator[Volume]:
-    """Takes `p_t2_flair` for FLAIR of the case `p_t2`, and not of `p`, where there are other files of `p_t2`."""
-    certain = {volume.case for volume in volumes if "_" not in volume.name}
-    for volume in volumes:
-        last = volume.name.rpartition("_")[2]
-        longer = SUFFIX.sub("", os.path.basename(volume.path))[: -len(last) - 1]
-        is_longer = "_" in volume.name and last in KINDS and longer in certain
-        yield volume._replace(case=longer, kind=KINDS[last], name=last) if is_longer else volume
-
-
-def _in_msd_folder(folder: str, paths: list[str], root: str) -> Iterator[Volume]:
-    kind = MSD_FOLDERS[os.path.basename(folder)]
-    stems = {path: SUFFIX.sub("", os.path.basename(path)) for path in paths}
-    numbered = {path: match for path, stem in stems.items() if (match := _CHANNEL.fullmatch(stem))}
-    first = {match["case"] for match in numbered.values() if match["channel"] == "0000"}
-    several = {match["case"] for match in numbered.values() if match["channel"] == "0001"} & first
-    description = find_description(folder, root)
-    channels = read_channels(description) if description and several else []
-    for path, stem in stems.items():
-        match = numbered.get(path)
-        if kind == ONE_FILE and match and match["case"] in several:
-            index = int(match["channel"])
-            of_channel = channels[index] if index < len(channels) else f"channel {match['channel']}"
-            yield Volume(folder, match["case"], of_channel, "", path)
-        else:
-            yield Volume(folder, stem, kind, "", path)
+def _warn_of_labels_elsewhere(groups: Iterable[Sequence[Volume]]) -> None:
+    """Says it where truth does not lie beside its images: it may be an earlier result without a mark."""
+    elsewhere = [
+        volume.path
+        for group in groups
+        for volume in group
+        if volume.kind == LABEL and volume.place != group[0].place and os.path.basename(volume.place) not in MSD_FOLDERS
+    ]
+    if elsewhere:
+        logger.warning(
+            f"the truth of {len(elsewhere)} cases lies in another folder than their scans, such as "
+            f"{one_line(elsewhere[0])}: if these are predictions, move them out of the data set"
+        )
 
 
 def _group(volumes: list[Volume], root: str) -> dict[str, list[Volume]]:
@@ -219,7 +138,7 @@ def _id_of(case: str, place: str, root: str) -> str:
     return "_".join(parts) or os.path.basename(root)
 
 
-def _describe(case: str, group: list[Volume], root: str, *, labels: Labels) -> Item:
+def _describe(case: str, group: list[Volume], root: str, *, labels: Labels, predictions: Sequence[str]) -> Item:
     volumes: dict[str, Volume] = {}
     fault = None
     for volume in group:
@@ -230,8 +149,19 @@ def _describe(case: str, group: list[Volume], root: str, *, labels: Labels) -> I
     description = find_description(os.path.dirname(group[0].path), root)
     if description and ONE_FILE in volumes and (channels := read_channels(description)):
         item["channels"] = [channels.index(modality) for modality in MODALITIES]
-    if description and "label" in item and (values := read_values(description)):
-        item["values"] = values
+    if "label" in item:
+        try:
+            values = read_segments(item["label"])
+        except BundleError as error:
+            values, fault = {}, fault or str(error)
+        if values := values or (read_values(description) if description else {}):
+            item["values"] = values
+    if predictions and "label" not in item:
+        said = f"{predictions[0]}: {UNMARK}"
+        if labels == "required":
+            fault = fault or said
+        else:
+            warn_once(said)
     if odd := refuse_name(case):
         item["fault"] = one_line(f"{group[0].path}: {odd}")
     elif fault := fault or _find_missing(volumes, labels=labels):
@@ -260,7 +190,3 @@ def _understood(kinds: list[str] | tuple[str, ...]) -> str:
     names = {kind: [name for name, of in KINDS.items() if of == kind] for kind in kinds}
     listed = "; ".join(f"{kind} as {', '.join(known)}" for kind, known in names.items() if known)
     return f"understood are <case>_<name>.nii.gz (or .nii, .nrrd, .mha), {listed}"
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise BundleError(f"{error.filename}: cannot be read ({error.strerror}); grant access or move it away") from error

@@ -38,8 +38,10 @@ def tissues_of(item: Mapping[Any, Any]) -> dict[int, int]:
         return values
     if layout not in LABEL_VALUES:
         raise BundleError(
-            "BraTS-PED numbers enhancing tumour 3 in 2023 and 1 in 2024 (2 non-enhancing, 3 cystic, 4 oedema), "
-            f"and names do not tell the year; {_DESCRIBE}"
+            "BraTS-PED has the same names in every year and numbers tissues anew: put a dataset.json into the folder of "
+            'the data set, for 2023 {"labels": {"1": "non-enhancing core", "2": "oedema", "3": "enhancing tumour"}}, '
+            'for 2024 {"labels": {"1": "enhancing tumour", "2": "non-enhancing tumour", "3": "cystic component", '
+            '"4": "oedema"}}'
         )
     return LABEL_VALUES[layout]
 
@@ -48,7 +50,7 @@ def explain_odd(odd: Collection[float], item: Mapping[Any, Any]) -> str:
     """Returns what is wrong with values that an item's label map should not have, and what to do."""
     values = tissues_of(item)
     found = ", ".join(f"{value:g}" for value in sorted(odd)[:5]) + (", ..." if len(odd) > 5 else "")
-    meaning = ", ".join(f"{value} {TISSUES[tissue].name}" for value, tissue in sorted(values.items()))
+    meaning = ", ".join(f"{value} {TISSUES[tissue].name}" for value, tissue in sorted(values.items()) if tissue)
     allowed = f"{{{', '.join(map(str, sorted({0, *values})))}}}"
     source = "the dataset.json" if item.get("values") else f"layout {item.get('layout')}, told by the file names,"
     hint = _DESCRIBE

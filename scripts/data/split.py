@@ -9,6 +9,7 @@ from collections import Counter
 from monai.utils import str2bool
 
 from scripts.base.errors import report_bundle_errors
+from scripts.base.results import refuse_replacing
 from scripts.data.cohort import Cohort
 from scripts.data.datalist import write_datalist
 
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--patient_pattern", help="regular expression that finds the patient in the id of a case")
     options = vars(parser.parse_args())
     output = options.pop("output")
+    refuse_replacing(output)
     cohort = Cohort(**options)
     training, held_out = cohort.training_cases(), cohort.held_out_cases()
     write_datalist(output, training, held_out)

@@ -16,6 +16,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "inferer": ["AveragingInferer", "BrainInferer"],
         "islands": ["ListIslandsd", "SaveIslandsHandler"],
         "postprocessing": ["NestRegionsd", "RegionsToLabelsd", "RemoveSmallRegionsd"],
-        "writing": ["SaveVolumed", "check_outputs"],
+        "writing": ["SaveVolumed"],
     },
 )

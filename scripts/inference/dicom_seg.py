@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple, optional_import
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
+from scripts.base.results import write_result
 from scripts.brats import MODALITIES, NOT_FOR_DIAGNOSIS, TISSUES
 from scripts.data.dicom_series import name_series, read_instances, read_series, to_frames
 
@@ -86,13 +86,17 @@ class SaveDicomSegd(MapTransform):
                 frames = to_frames(item[key][0].cpu().numpy(), np.asarray(item[key].affine), instances)
                 content = io.BytesIO()
                 make_segmentation(frames, instances).save_as(content)
-                write_atomically(self.output_dir / f"{item['case']}_seg.dcm", content.getvalue())
+                write_result(self.results_of([str(item["case"])])[0], content.getvalue())
             except BundleError as error:
                 if self.problems is None:
                     raise
                 logger.warning("no DICOM SEG of case %s: %s", item["case"], error)
                 self.problems[item["case"]] = str(error)
         return item
+
+    def results_of(self, cases: Sequence[str]) -> list[Path]:
+        """Returns the paths of the files of cases."""
+        return [self.output_dir / f"{case}_seg.dcm" for case in cases]
 
     def _choose(self, series: str | list[str]) -> str:
         folders = ensure_tuple(series)

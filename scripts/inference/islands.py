@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,10 @@ class SaveIslandsHandler:
     def __init__(self, output_dir: PathLike) -> None:
         self.output_dir = Path(output_dir)
 
+    def results_of(self, cases: Sequence[str]) -> list[Path]:
+        """Returns the paths of the files of cases."""
+        return [self.output_dir / f"{case}_islands.json" for case in cases]
+
     def attach(self, engine: Evaluator) -> None:
         """Registers the handler on an evaluator."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
@@ -84,7 +88,7 @@ class SaveIslandsHandler:
         """Writes the islands of the cases that have just been segmented."""
         for item, output in zip(engine.state.batch, engine.state.output):
             record = {"note": NOT_FOR_DIAGNOSIS, "islands": output["islands"]}
-            write_json(self.output_dir / f"{item['case']}_islands.json", record)
+            write_json(self.results_of([str(item["case"])])[0], record)
 
 
 def _islands(

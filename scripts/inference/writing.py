@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Saves volumes as NIfTI files that appear complete or not at all, and never replaces a file of somebody else."""
+"""Saves volumes as NIfTI files that appear complete or not at all."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,16 @@ from monai.config import KeysCollection, PathLike
 from monai.data import NibabelWriter
 from monai.transforms import SaveImaged
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
-from scripts.brats import Item
-from scripts.data.own_files import is_own_file, mark_as_own
+from scripts.base.results import write_result
+from scripts.data.predictions import mark_prediction
 
 
 class SaveVolumed(SaveImaged):
     """MONAI's `SaveImaged` to `<output_dir>/<case>_<postfix>.nii.gz`, which appears complete or not at all.
 
-    An earlier result therefore survives a full disk or an interrupted run. The header is marked (`own_files`), and only
-    a file with this mark is replaced.
+    An earlier result therefore survives a full disk or an interrupted run. The header is marked (`predictions`), and no file of
+    somebody else is replaced (`results`).
 
     Args:
         keys: keys of volumes (C, H, W, D), whose metadata names the case and its geometry.
@@ -58,7 +56,12 @@ class SaveVolumed(SaveImaged):
             writer=_WholeWriter,
         )
         self.saver.set_options(write_kwargs={"step": step})
-        self.output_dir = output_dir
+        self.output_dir = Path(output_dir)
+        self.postfix = output_postfix
+
+    def results_of(self, cases: Sequence[str]) -> list[Path]:
+        """Returns the paths of the files of cases."""
+        return [self.output_dir / f"{case}_{self.postfix}.nii.gz" for case in cases]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         try:
@@ -72,7 +75,6 @@ class SaveVolumed(SaveImaged):
 
 class _WholeWriter(NibabelWriter):
     def write(self, filename: PathLike, verbose: bool = False, *, step: float | None = None, **kwargs: Any) -> None:
-        refuse_replacing(filename)
         affine = np.asarray(self.affine)
         voxels = self.data_obj if step is None else np.rint(self.data_obj.clip(0, 1) / step)
         image = self.create_backend_obj(voxels, affine=affine, dtype=self.output_dtype, **kwargs)
@@ -83,26 +85,5 @@ class _WholeWriter(NibabelWriter):
         if not np.allclose(image.get_qform(), affine, rtol=0, atol=1e-3):  # a qform cannot express shear
             image.set_qform(None, code=0)
         image.header.set_xyzt_units("mm")
-        mark_as_own(image)
-        write_atomically(filename, igzip.compress(image.to_bytes(), mtime=0))
-
-
-def check_outputs(items: Sequence[Item], output_dir: PathLike) -> None:
-    """Checks, before any work is done, that no result of the cases would replace a file of somebody else.
-
-    Raises:
-        BundleError: where `<output_dir>/<case>_{seg,probabilities,confidence}.nii.gz` exists and this bundle did not
-            write it.
-    """
-    for item in items:
-        for postfix in ("seg", "probabilities", "confidence"):
-            refuse_replacing(Path(output_dir) / f"{item['case']}_{postfix}.nii.gz")
-
-
-def refuse_replacing(path: PathLike) -> None:
-    """Raises a `BundleError` where a file exists that this bundle did not write."""
-    if os.path.lexists(path) and not is_own_file(path):
-        raise BundleError(
-            f"{path}: exists and was not written by this bundle, so it is not replaced; "
-            "choose another --output_dir, such as a new folder, or move the file away"
-        )
+        mark_prediction(image)
+        write_result(filename, igzip.compress(image.to_bytes(), mtime=0))

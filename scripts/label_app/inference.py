@@ -17,7 +17,7 @@ from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from scripts.base.weights import load_weights
 from scripts.brats import NOT_FOR_DIAGNOSIS, TISSUE_VALUES, TISSUES
-from scripts.data.discovery import hash_item
+from scripts.data.item_files import hash_item
 from scripts.label_app.confidence import review_metrics, uncertainty_map
 from scripts.label_app.datastore import UNCERTAINTY, CaseDatastore
 from scripts.label_app.history import digest_of, now

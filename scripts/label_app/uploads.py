@@ -15,7 +15,7 @@ from monai.transforms import LoadImage
 
 from scripts.base.errors import BundleError
 from scripts.brats import LABEL_VALUES, TISSUE_VALUES, Item
-from scripts.data.checks import AFFINE_TOLERANCE
+from scripts.data.headers import AFFINE_TOLERANCE
 from scripts.label_app.volumes import brain_of, from_viewer, grid_of, viewer_grid
 
 MAX_IN_AIR = 0.2  # of a label's voxels: it is of another patient, or lies elsewhere

@@ -14,7 +14,7 @@ from monai.transforms import LoadImage
 from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
 from scripts.brats import Item
-from scripts.data.discovery import hash_item
+from scripts.data.item_files import hash_item
 from scripts.data.transforms import LoadScansd
 
 VIEWS = ("t1", "t1ce", "t2", "flair", "4d")  # what a client may look at: one modality, or all in one file

@@ -13,6 +13,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.results import refuse_replacing
 from scripts.base.text_files import write_csv
 from scripts.base.weights import load_weights
 from scripts.brats import Item
@@ -45,6 +46,8 @@ def main() -> None:
     parser.add_argument("--finetune_epochs", type=int, default=20, help="of each fine-tuning (20)")
     args = parser.parse_args()
     output_dir = Path(args.output_dir).resolve()
+    table = output_dir / "active_learning.csv"
+    refuse_replacing(table)
     cohort = Cohort(args.dataset_dir, cache_dir=str(output_dir / "cache"))
     cases = cohort.training_cases()
     training = [cases[index] for index in np.random.default_rng(0).permutation(len(cases))]
@@ -68,11 +71,11 @@ def main() -> None:
             tuning.load(output_dir / "models")
             rows.append({"choice": choice, "draw": draw, **tuning.run(), "cases": " ".join(i["case"] for i in added)})
             print_row(rows[-1])
-            write_csv(output_dir / "active_learning.csv", rows)
+            write_csv(table, rows)
     for choice in ("random", *CHOICES):
         dice = [row["mean"] for row in rows if row["choice"] == choice]
         print(f"{choice:16}  mean Dice {np.mean(dice):.3f}, {min(dice):.3f} to {max(dice):.3f}")
-    print(f"{output_dir / 'active_learning.csv'}. Not for diagnosis.")
+    print(f"{table}. Not for diagnosis.")
 
 
 class Training:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -16,14 +15,12 @@ from typing import Any
 
 from ignite.engine import Events
 from monai.bundle import ConfigParser
-from monai.utils import optional_import
 from tqdm import tqdm
 
 from scripts.base.allocator import reuse_freed_memory
+from scripts.base.peak_memory import peak_gb
 from scripts.data.cohort import Cohort
 from scripts.data.discovery import find_cases
-
-resource, has_resource = optional_import("resource")  # not on Windows
 
 # measured in this order, each part in a new process; parts that run again find the results of their first run
 PARTS = ("discovery", "checks", "checks again", "first step", "first step again")
@@ -94,8 +91,7 @@ def measure(part: str, folder: str, *, config_file: list[str], settings: dict[st
     start, cpu_start = time.perf_counter(), time.process_time()
     work[part.removesuffix(" again")]()
     spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu_start}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9 if has_resource else math.nan
-    return spent | {"peak_gb": peak}
+    return spent | {"peak_gb": peak_gb()}
 
 
 def _train_a_step(data: str, folder: str, config_file: list[str], settings: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.results import write_result
 
 BUNDLE = Path(__file__).resolve().parents[2]
 NAME = "brats_mri_reciprocal_segmentation"
@@ -44,8 +44,8 @@ def main() -> None:
     content = pack(files)
     place = output_dir / f"{NAME}_v{json.loads(files['configs/metadata.json'])['version']}.zip"
     digest = hashlib.sha256(content).hexdigest()
-    write_atomically(place, content)
-    write_atomically(place.with_name(f"{place.name}.sha256"), f"{digest}  {place.name}\n".encode())
+    write_result(place, content)
+    write_result(place.with_name(f"{place.name}.sha256"), f"{digest}  {place.name}\n".encode())
     print(f"{place}: {len(files)} files, {len(content) / 1e6:.1f} MB, SHA-256 {digest}")
 
 

@@ -16,7 +16,9 @@ from monai.utils import set_determinism
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from scripts.base.atomic_files import to_bytes
 from scripts.base.errors import report_bundle_errors
+from scripts.base.results import refuse_replacing, set_aside, write_result
 from scripts.base.weights import load_weights
 from scripts.brats import NOT_FOR_DIAGNOSIS, Item
 from scripts.data.cohort import Cohort
@@ -40,7 +42,11 @@ def main() -> None:
     parser.add_argument("dataset_dir", help="folder of labelled cases; their training part is used")
     parser.add_argument("--calibration_dir", required=True, help="labelled cases that the segmenter never saw")
     parser.add_argument("--model", default=str(BUNDLE / "models" / "model.pt"), help="the segmenter's weights")
-    parser.add_argument("--output", default=str(BUNDLE / "models" / "critic.pt"), help="the critic's weights")
+    parser.add_argument(
+        "--output",
+        default=str(BUNDLE / "models" / "critic.pt"),
+        help="the critic's weights; a file that is there is kept as <name>.previous.pt",
+    )
     parser.add_argument("--predictions_dir", default="output/predictions", help="where predictions are kept")
     parser.add_argument("--more_predictions", nargs="*", default=[], help="folders of other segmenters' predictions")
     parser.add_argument("--steps", type=int, default=600, help="of two patches (600)")
@@ -71,7 +77,10 @@ def main() -> None:
     train(critic, training, loss=loss, spoil=spoil, steps=args.steps, seed=args.seed)
     if critic.starts_from_certainty:
         critic.scales.copy_(fit_scales(critic, unseen))
-    torch.save({name: tensor.contiguous() for name, tensor in critic.state_dict().items()}, args.output)
+    output = Path(args.output)
+    if output.exists():
+        set_aside(output, f"{output.stem}.previous.pt")
+    write_result(output, to_bytes({name: tensor.contiguous() for name, tensor in critic.state_dict().items()}))
     print(f"{args.output}: scales {critic.scales.tolist()}. {NOT_FOR_DIAGNOSIS}")
 
 
@@ -89,7 +98,7 @@ def predict(
     paths = [folder / f"{item['case']}_{kind}.pt" for kind in kinds]
     if all(path.exists() for path in paths):
         return paths
-    folder.mkdir(parents=True, exist_ok=True)
+    refuse_replacing(*paths)
     data = preprocess(item)
     image, label = torch.as_tensor(data["image"]).float()[None], torch.as_tensor(data["label"])[None]
     generator = torch.Generator().manual_seed(len(item["case"]))
@@ -98,7 +107,7 @@ def predict(
         with torch.no_grad():
             logits = segmenter(seen)
         record = {"image": (image if kind == "vat" else seen)[0].half(), "logits": logits[0].half()}
-        torch.save(record | {"label": label[0].to(torch.uint8)}, path)
+        write_result(path, to_bytes(record | {"label": label[0].to(torch.uint8)}))
     return paths
 
 

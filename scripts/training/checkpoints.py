@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,13 +10,15 @@ from ignite.engine import Events
 from monai.engines import AdversarialTrainer, Evaluator
 from torch import nn
 
-from scripts.base.atomic_files import remove_unfinished, to_bytes, write_atomically
+from scripts.base.atomic_files import remove_unfinished, to_bytes
+from scripts.base.results import is_result, set_aside, write_result
 
 
 class BestWeightsHandler:
     """Saves the networks' state dicts when the validation metric is the best so far.
 
-    A file of an earlier run is renamed to `<name>.previous.pt` before the first save. Files are written atomically.
+    A file of an earlier run is renamed to `<name>.previous.pt` before the first save, or to `<name>.previous-2.pt` and
+    so on where that is of somebody else, as the shipped weights. Files are written atomically.
 
     Args:
         folder: folder of the files (`ckpt_dir`).
@@ -41,9 +42,9 @@ class BestWeightsHandler:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, network in self.networks.items():
             path = self.folder / f"{name}.pt"
-            if path.exists() and not self.kept_previous:
-                os.replace(path, path.with_suffix(".previous.pt"))
-            write_atomically(path, to_bytes(network.state_dict()))
+            if path.exists() and not (self.kept_previous and is_result(path)):
+                set_aside(path, f"{name}.previous.pt")
+            write_result(path, to_bytes(network.state_dict()))
         self.kept_previous = True
 
     def _prepare_folder(self, engine: Evaluator) -> None:

@@ -17,7 +17,8 @@ from monai.transforms import Lambda
 from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.checks import check_cases
-from scripts.data.discovery import find_cases, hash_item
+from scripts.data.discovery import find_cases
+from scripts.data.item_files import hash_item
 from scripts.data.patients import patient_of
 from tests.data.test_checks import MODALITIES, make_case, make_label, make_scan, save, save_dicom
 

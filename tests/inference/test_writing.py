@@ -17,7 +17,7 @@ from monai.transforms import LoadImage
 
 from scripts.base.errors import BundleError
 from scripts.brats import Item
-from scripts.data.own_files import is_own_file
+from scripts.data.predictions import is_prediction
 from scripts.inference.writing import SaveVolumed, check_outputs
 
 
@@ -79,7 +79,7 @@ def test_a_result_is_marked_and_replaced_by_the_next(tmp_path: Path) -> None:
         SaveVolumed("pred", tmp_path, "seg")(make_data(value))
         image = nib.Nifti1Image.from_filename(tmp_path / "case_seg.nii.gz")
         assert (np.asarray(image.dataobj) == value).all()
-    assert is_own_file(tmp_path / "case_seg.nii.gz")
+    assert is_prediction(tmp_path / "case_seg.nii.gz")
 
 
 @pytest.mark.parametrize("postfix", ["seg", "probabilities", "confidence"])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.data.checks import RULES
 from scripts.data.cohort import Cohort
 from scripts.data.discovery import find_cases
 from scripts.data.phantoms import make_cohort
+from scripts.data.sound_cases import RULES
 from scripts.tools.dataset_benchmark import PARTS, link_cases
 from tests.commands import run
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from monai.data import MetaTensor
 from monai.engines import Evaluator
 
 from scripts.base.distributed import gather_from_processes
+from scripts.base.results import is_result
 from scripts.base.text_files import write_csv, write_json
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.evaluation.reliability.scores import Row, score_case
@@ -39,6 +41,10 @@ class ReliabilityHandler:
         self.folder = Path(output_dir)
         self._rows: list[Row] = []
 
+    def results_of(self, cases: Sequence[str]) -> list[Path]:
+        """Returns the paths of the files."""
+        return [self.folder / name for name in FILES]
+
     def attach(self, engine: Evaluator) -> None:
         """Registers the handler on an evaluator."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._rows.clear)
@@ -52,8 +58,8 @@ class ReliabilityHandler:
             return
         table, record = (self.folder / name for name in FILES)
         if not rows:
-            for file in (table, record):  # of an earlier run
-                file.unlink(missing_ok=True)
+            for file in filter(is_result, (table, record)):  # of an earlier run
+                file.unlink()
             print("reliability of the critic: left out, because there is no confidence (--confidence true) or no truth")
             return
         summary = summarise(rows)

@@ -15,9 +15,9 @@ from monai.config import PathLike
 from monai.engines import Evaluator
 from monai.utils import ensure_tuple
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.distributed import gather_from_processes
 from scripts.base.errors import BundleError
+from scripts.base.results import write_result
 from scripts.base.text_files import write_json
 from scripts.brats import Item
 from scripts.evaluation.report.page import Plot, write_report
@@ -27,6 +27,9 @@ from scripts.evaluation.report.summary import Summary, summarise, summary_markdo
 from scripts.evaluation.report.tables import checked, region_table, write_per_case
 from scripts.evaluation.report.viewer import LEVELS, ViewerCase, choose_cases, pack_case
 from scripts.evaluation.report.volumes import load_volumes
+
+TABLES = ("per_case.csv", "summary.json", "summary.md")
+PAGES = ("boxplots.png", "slices.png", "report.html")
 
 
 class EvaluationReport:
@@ -70,6 +73,10 @@ class EvaluationReport:
         self.checkpoints = checkpoints
         self.sections = sections
         self._cases: list[str] = []
+
+    def results_of(self, cases: Sequence[str]) -> list[Path]:
+        """Returns the paths of the files that may be written."""
+        return [self.output_dir / name for name in (*TABLES, *(PAGES if self.html else ()))]
 
     def attach(self, engine: Evaluator) -> None:
         """Registers the handler on an evaluator."""
@@ -131,7 +138,7 @@ def write_tables(
     summary = summarise(metrics)
     record = summary_record(summary, title=title, scoring_rules=scoring_rules, cases=len(cases))
     write_json(folder / "summary.json", record)
-    write_atomically(
+    write_result(
         folder / "summary.md", summary_markdown(metrics, summary, title=title, scoring_rules=scoring_rules).encode()
     )
     return summary
@@ -161,12 +168,12 @@ def write_pages(
     """
     folder = Path(output_dir)
     boxes = draw_box_plots(metrics)
-    write_atomically(folder / "boxplots.png", boxes)
+    write_result(folder / "boxplots.png", boxes)
     plots = [Plot("Distribution over the cases, as Fig. 3 of the paper.", boxes)]
     slices, viewer = _show_cases(folder, items, metrics, viewer_cases)
     if slices:
         picture = draw_slices(slices)
-        write_atomically(folder / "slices.png", picture)
+        write_result(folder / "slices.png", picture)
         caption = (
             "The axial slice with the largest tumour of each case, as Fig. 4 of the paper. Confidence: mean of regions."
         )

@@ -13,7 +13,7 @@ import numpy as np
 from monai.config import NdarrayOrTensor as Array
 from monai.config import PathLike
 
-from scripts.base.atomic_files import write_atomically
+from scripts.base.results import write_result
 from scripts.brats import REGIONS, TISSUES
 from scripts.evaluation.metrics.scoring_rules import SCORING_RULES
 from scripts.evaluation.report.sections import Section
@@ -107,7 +107,7 @@ def write_report(
         viewed={case.settings["case"]: number for number, case in enumerate(viewer)},
         sections=sections,
     )
-    write_atomically(path, page.encode())
+    write_result(path, page.encode())
 
 
 def _tiles(summary: Summary) -> list[dict[str, str]]:

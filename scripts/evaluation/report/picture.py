@@ -17,8 +17,8 @@ from monai.transforms.utils import generate_spatial_bounding_box
 from monai.utils import convert_to_numpy
 from torch import nn
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
+from scripts.base.results import write_result
 from scripts.brats import MODALITIES, NOT_FOR_DIAGNOSIS, TISSUES
 from scripts.evaluation.report.appearance import show_labels, to_png
 
@@ -82,7 +82,7 @@ def draw_case(
     figure = _draw_planes(planes)
     figure.text(0.015, 0.955, f"{title}  ·  axial slice {index + 1} of {brain.shape[-1]}", color="w", fontsize=15)
     figure.text(0.985, 0.955, NOT_FOR_DIAGNOSIS, color="gold", fontsize=15, ha="right")
-    write_atomically(path, to_png(figure))
+    write_result(path, to_png(figure))
 
 
 def _draw_planes(planes: Mapping[str, np.ndarray]) -> Figure:

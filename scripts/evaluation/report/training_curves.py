@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from monai.engines import Evaluator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scripts.base.atomic_files import write_atomically
+from scripts.base.results import write_result
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_COLOURS
 from scripts.evaluation.report.appearance import to_png
 
@@ -41,7 +41,7 @@ class TrainingCurvesHandler:
 
     def __call__(self, engine: Evaluator) -> None:
         """Writes the picture."""
-        write_atomically(Path(self.path), draw_curves(read_curves(self.log_dir)))
+        write_result(Path(self.path), draw_curves(read_curves(self.log_dir)))
 
 
 def read_curves(log_dir: str) -> dict[str, Curve]:

@@ -16,8 +16,8 @@ from monai.metrics import compute_dice
 from torch import nn
 from tqdm import tqdm
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
+from scripts.base.results import write_result
 from scripts.base.text_files import write_csv, write_json
 from scripts.base.weights import load_copies
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
@@ -74,6 +74,10 @@ class RobustnessEvaluation:
         self.folder = Path(output_dir)
         self.device = device
         self.autocast = autocast
+
+    def results_of(self, cases: Sequence[str]) -> list[Path]:
+        """Returns the paths of the files."""
+        return [self.folder / f"robustness.{suffix}" for suffix in ("csv", "json", "png")]
 
     def run(self) -> None:
         """Evaluates all cases, disturbances and checkpoints, and writes the files; one case is in memory at a time."""
@@ -142,7 +146,7 @@ class RobustnessEvaluation:
         }
         write_csv(self.folder / "robustness.csv", rows)
         write_json(self.folder / "robustness.json", summary)
-        write_atomically(self.folder / "robustness.png", draw_curves(summary))
+        write_result(self.folder / "robustness.png", draw_curves(summary))
         print(f"{robustness_table(summary)}\n{self.folder / 'robustness.json'}")
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from scripts.base.errors import report_bundle_errors
+from scripts.base.atomic_files import write_atomically
+from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.results import refuse_replacing, write_result
 from scripts.method.precision import SMALLEST_BFLOAT16_PATCH
 from scripts.tools.benchmark.measure import measure
 from scripts.tools.benchmark.report import machine, slopes, to_markdown
@@ -54,6 +56,9 @@ def main() -> None:
     parser.add_argument("--page", help="Markdown whose part after the mark is replaced by the tables")
     parser.add_argument("--output", default="output/benchmark.json", help="JSON of every run (output/benchmark.json)")
     args = parser.parse_args()
+    refuse_replacing(args.output)
+    if args.page and MARK not in Path(args.page).read_text():
+        raise BundleError(f"--page {args.page}: has no line {MARK}; add it where the tables shall stand, to the end")
     found: dict[str, Any] = {"machine": machine(), "settings": args.settings, "repeats": args.repeats}
     tables = [", ".join(f"{name}: {value}" for name, value in found.items())]
     print(tables[0] + "\n")
@@ -75,11 +80,10 @@ def main() -> None:
 
 
 def _write(args: argparse.Namespace, found: dict[str, Any], tables: Sequence[str]) -> None:
-    Path(args.output).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.output).write_text(json.dumps(found, indent=2) + "\n")
+    write_result(args.output, (json.dumps(found, indent=2) + "\n").encode())
     if args.page:
         page = Path(args.page)
-        page.write_text("\n".join([page.read_text().split(MARK)[0] + MARK, "", *tables]))
+        write_atomically(page, "\n".join([page.read_text().split(MARK)[0] + MARK, "", *tables]).encode())
 
 
 Group = Iterator[tuple[str, list[Task], Sequence[float] | None]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import resource
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ import torch
 
 from scripts.base.allocator import reuse_freed_memory
 from scripts.base.errors import BundleError
+from scripts.base.peak_memory import peak_gb
 from scripts.tools.benchmark.tasks import Run, Task
 
 # of the task of this process
@@ -49,8 +49,7 @@ def measure(tasks: Sequence[Task], *, repeats: int) -> list[Result]:
     """
     results = [Result(task.name) for task in tasks]
     with contextlib.ExitStack() as stack:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["scripts.tools.benchmark.tasks"])  # imports take seconds
+        context = _context()
         workers = [stack.enter_context(ProcessPoolExecutor(1, context)) for _ in tasks]
         for worker, task, result in zip(workers, tasks, results):
             try:
@@ -63,6 +62,14 @@ def measure(tasks: Sequence[Task], *, repeats: int) -> list[Result]:
         for worker, result in zip(workers, results):
             result.peak_gb = worker.submit(_memory).result()
     return results
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # on Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scripts.tools.benchmark.tasks"])  # imports take seconds
+    return context
 
 
 def _prepare(task: Task) -> float:
@@ -93,5 +100,4 @@ def _time() -> float:
 def _memory() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
-    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)  # children: the commands that the task started
-    return max(resource.getrusage(who).ru_maxrss for who in whose) * 1024 / 1e9
+    return peak_gb()

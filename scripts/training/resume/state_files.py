@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from scripts.base.atomic_files import is_intact_archive, remove_unfinished, to_bytes, write_atomically
+from scripts.base.atomic_files import is_intact_archive, remove_unfinished, to_bytes
 from scripts.base.errors import BundleError
+from scripts.base.results import is_result, set_aside, write_result
 from scripts.training.resume.run_state import RunState
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ KEPT = 2  # number of states kept, so that an older one is left if the newest on
 
 
 class StateSaver:
-    """Saves the complete state of the run every few epochs and keeps the last two files.
+    """Saves the complete state of the run every few epochs and keeps the last two files that it wrote.
 
     Files are written atomically, so that a killed run or a full disk leaves the older states intact. When a run starts,
     states newer than its own start, such as those of another run, are moved to `previous/`. (Ignite's `Checkpoint`
@@ -61,17 +61,23 @@ class StateSaver:
         if not self.is_main_process:
             return
         state = {name: item.state_dict() for name, item in self.saved.items()}
-        write_atomically(self.folder / f"state_iteration={engine.state.iteration}.pt", to_bytes(state))
-        for old in states_in(self.folder)[KEPT:]:
+        path = self.folder / f"state_iteration={engine.state.iteration}.pt"
+        if path.exists() and not is_result(path):
+            set_aside(path, path.name, folder=self._previous())
+        write_result(path, to_bytes(state))
+        for old in filter(is_result, states_in(self.folder)[KEPT:]):
             old.unlink()
 
     def _tidy_up(self, engine: Engine) -> None:
         remove_unfinished(self.folder)
         for path in states_in(self.folder):
             if _iteration(path) > engine.state.iteration:
-                previous = self.folder / "previous"
-                previous.mkdir(exist_ok=True)
-                os.replace(path, previous / path.name)
+                set_aside(path, path.name, folder=self._previous())
+
+    def _previous(self) -> Path:
+        previous = self.folder / "previous"
+        previous.mkdir(exist_ok=True)
+        return previous
 
 
 def find_state(resume: str | None, *, output_dir: str) -> str | None:

@@ -11,25 +11,25 @@ import pytest
 from scripts.base.errors import BundleError
 from scripts.data.datalist import read_datalist, write_datalist
 from scripts.data.discovery import find_cases
-from scripts.data.own_files import is_own_file, mark_as_own
+from scripts.data.predictions import is_prediction, mark_prediction
 from tests.data.test_checks import make_case, make_label
 
 
 def write_prediction(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nib.Nifti1Image(make_label(), np.eye(4))
-    mark_as_own(image)
+    mark_prediction(image)
     nib.save(image, path)
     return path
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".NII.GZ"])
 def test_only_what_carries_the_mark_is_our_own(tmp_path: Path, suffix: str) -> None:
-    assert is_own_file(write_prediction(tmp_path / f"seg{suffix}"))
-    assert not is_own_file(make_case(tmp_path)["label"])
-    assert not is_own_file(tmp_path / "nowhere.nii.gz")
+    assert is_prediction(write_prediction(tmp_path / f"seg{suffix}"))
+    assert not is_prediction(make_case(tmp_path)["label"])
+    assert not is_prediction(tmp_path / "nowhere.nii.gz")
     (tmp_path / "damaged.nii.gz").write_bytes(b"damaged")
-    assert not is_own_file(tmp_path / "damaged.nii.gz")
+    assert not is_prediction(tmp_path / "damaged.nii.gz")
 
 
 def test_a_prediction_below_the_data_set_is_no_truth(tmp_path: Path) -> None:

@@ -10,19 +10,27 @@ import nibabel as nib
 from monai.config import PathLike
 
 MARK = "brats_mri_reciprocal_segmentation, not for diagnosis"  # NIfTI's `descrip` holds 80 bytes
+UNMARK = (
+    "carries this bundle's mark of a prediction in its header (descrip), so it is no truth; where a person has "
+    "corrected it, save it with that field empty"
+)
+_HEAD = 4096  # bytes of .nrrd and .mha in which ITK keeps NIfTI's `descrip`
 
 
-def mark_as_own(image: Any) -> None:
+def mark_prediction(image: Any) -> None:
     """Marks a NIfTI image, in its header's `descrip`."""
     image.header["descrip"] = MARK.encode()
 
 
-def is_own_file(path: PathLike) -> bool:
+def is_prediction(path: PathLike) -> bool:
     """Returns whether a file is a volume that carries the mark; False where it cannot be read."""
-    if not (Path(path).name.lower().endswith((".nii", ".nii.gz")) and Path(path).is_file()):
+    if not Path(path).is_file():
         return False
     try:
-        header: Any = nib.load(path).header
-        return bytes(header["descrip"].item()).rstrip(b"\0") == MARK.encode()
+        if Path(path).name.lower().endswith((".nii", ".nii.gz")):
+            header: Any = nib.load(path).header
+            return bytes(header["descrip"].item()).rstrip(b"\0") == MARK.encode()
+        with open(path, "rb") as file:
+            return MARK.encode() in file.read(_HEAD)
     except Exception:  # damaged bytes make readers raise about anything
         return False
