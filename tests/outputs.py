@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 from ignite.engine import Events
 from monai.engines import Evaluator
 
+from scripts.base.errors import BundleError
+from scripts.base.results import LIST, is_result
 from scripts.brats import Item
 from scripts.data.discovery import find_cases
 from scripts.data.phantoms import make_cohort
@@ -30,6 +34,25 @@ def make_outputs(folder: Path, *, cases: int = 3, shape: tuple[int, int, int] = 
         confidence.header.set_slope_inter(0.01, 0)
         nib.save(confidence, output_dir / f"{item['case']}_confidence.nii.gz")
     return items
+
+
+def results_in(folder: Path) -> set[str]:
+    """Names of what is in a folder, but for the list of what was written there."""
+    return {path.name for path in folder.iterdir()} - {LIST}
+
+
+def assert_not_replaced(path: Path, write: Callable[[], object]) -> None:
+    """Puts a person's file there and sees that writing refuses to replace it, and then writes where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"a week of work")
+    with pytest.raises(BundleError, match="was not written by this program") as caught:
+        write()
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == b"a week of work"
+    path.unlink()
+    for _ in range(2):
+        write()
+    assert is_result(path)
 
 
 def label_dice(first: np.ndarray, second: np.ndarray) -> float:

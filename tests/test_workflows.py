@@ -23,6 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from scripts.data.cohort import Cohort
 from scripts.data.phantoms import make_cohort
 from tests.commands import run
+from tests.outputs import results_in
 
 BUNDLE = Path(__file__).parents[1]
 REAL_CASES = BUNDLE.parent / "shared" / "brats_cases"
@@ -264,7 +265,46 @@ def test_one_bad_case_does_not_lose_the_others_and_is_reported(
     broken.write_bytes(broken.read_bytes()[:1000])
     result = run_bundle("inferring", INFERENCE, **(places | {"dataset_dir": dataset}))
     assert_clear_error(result, "phantom_001_t2.nii.gz")
-    assert [path.name for path in Path(str(places["output_dir"])).glob("*")] == ["phantom_000_seg.nii.gz"]
+    assert results_in(Path(str(places["output_dir"]))) == {"phantom_000_seg.nii.gz"}
+
+
+def test_a_command_may_run_twice_into_a_folder_until_a_person_changes_a_file_there(
+    places: dict[str, object], cohort: Path
+) -> None:
+    settings = places | {"dataset_dir": cohort / "phantom_000", "split": "all"}
+    output_dir = Path(str(places["output_dir"]))
+    for _ in range(2):
+        result = run_bundle("evaluating", EVALUATE, **settings)
+        assert result.returncode == 0, result.stderr
+    label = output_dir / "phantom_000_seg.nii.gz"
+    corrected = load(label)
+    nib.save(nib.Nifti1Image(np.asarray(corrected.dataobj) * 0, corrected.affine, corrected.header), label)
+    before = {path: path.read_bytes() for path in output_dir.iterdir()}
+    assert_clear_error(run_bundle("evaluating", EVALUATE, **settings), str(label), "changed since")
+    assert {path: path.read_bytes() for path in output_dir.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("run_id", "config_file", "name"),
+    [
+        ("inferring", INFERENCE, "phantom_003_seg.nii.gz"),
+        ("inferring", INFERENCE, "phantom_003_islands.json"),
+        ("evaluating", EVALUATE, "report.html"),
+        ("evaluating", EVALUATE, "reliability.csv"),
+        ("training", TRAIN, "curves.png"),
+        ("training", TRAIN, "per_case.csv"),
+    ],
+)
+def test_a_persons_own_file_is_refused_before_the_work_begins(
+    run_id: str, config_file: str, name: str, places: dict[str, object]
+) -> None:
+    path = Path(str(places["output_dir"])) / name
+    path.parent.mkdir()
+    path.write_bytes(b"a week of work")
+    options = {"confidence": "true"} if run_id == "inferring" else {}
+    assert_clear_error(run_bundle(run_id, config_file, **(places | options)), str(path), "choose another output folder")
+    assert path.read_bytes() == b"a week of work"
+    assert results_in(path.parent) - {".training.lock", ".training.json"} == {name}
 
 
 def test_a_broken_training_case_stops_before_anything_is_written_or_is_left_out_on_request(

@@ -42,11 +42,9 @@ def find_cases(dataset_dir: str, *, labels: Labels = "required") -> list[Item]:
     """
     _refuse_place(dataset_dir)
     root = os.path.abspath(dataset_dir)
-    volumes = list(find_volumes(root))
-    predictions = [
-        volume for volume in volumes if volume.kind == LABEL and labels != "ignored" and is_prediction(volume.path)
-    ]
-    groups = _group([volume for volume in volumes if _is_wanted(volume, labels) and volume not in predictions], root)
+    wanted = [volume for volume in find_volumes(root) if _is_wanted(volume, labels)]
+    predictions = [volume for volume in wanted if volume.kind == LABEL and is_prediction(volume.path)]
+    groups = _group([volume for volume in wanted if volume not in predictions], root)
     if not groups:
         found = _found_in(*(place for place, _, files in os.walk(root) if files))
         raise BundleError(f"dataset_dir {dataset_dir}: no case found{found}; {_understood(MODALITIES)}")

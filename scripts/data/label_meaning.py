@@ -38,9 +38,9 @@ def tissues_of(item: Mapping[Any, Any]) -> dict[int, int]:
         return values
     if layout not in LABEL_VALUES:
         raise BundleError(
-            "BraTS-PED has the same names in every year and numbers tissues anew: put a dataset.json into the folder of "
-            'the data set, for 2023 {"labels": {"1": "non-enhancing core", "2": "oedema", "3": "enhancing tumour"}}, '
-            'for 2024 {"labels": {"1": "enhancing tumour", "2": "non-enhancing tumour", "3": "cystic component", '
+            "BraTS-PED has the same names in every year, and numbers tissues anew: put a dataset.json into the folder "
+            'of the data set, for 2023 {"labels": {"1": "non-enhancing core", "2": "oedema", "3": "enhancing tumour"}} '
+            'and for 2024 {"labels": {"1": "enhancing tumour", "2": "non-enhancing tumour", "3": "cystic component", '
             '"4": "oedema"}}'
         )
     return LABEL_VALUES[layout]

@@ -22,8 +22,8 @@ from scripts.data.predictions import mark_prediction
 class SaveVolumed(SaveImaged):
     """MONAI's `SaveImaged` to `<output_dir>/<case>_<postfix>.nii.gz`, which appears complete or not at all.
 
-    An earlier result therefore survives a full disk or an interrupted run. The header is marked (`predictions`), and no file of
-    somebody else is replaced (`results`).
+    An earlier result therefore survives a full disk or an interrupted run. The header is marked (`predictions`), and no
+    file of somebody else is replaced (`results`).
 
     Args:
         keys: keys of volumes (C, H, W, D), whose metadata names the case and its geometry.

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument(
         "--output",
         default=str(BUNDLE / "models" / "critic.pt"),
-        help="the critic's weights; a file that is there is kept as <name>.previous.pt",
+        help="the critic's weights",
     )
     parser.add_argument("--predictions_dir", default="output/predictions", help="where predictions are kept")
     parser.add_argument("--more_predictions", nargs="*", default=[], help="folders of other segmenters' predictions")
@@ -78,7 +78,7 @@ def main() -> None:
     if critic.starts_from_certainty:
         critic.scales.copy_(fit_scales(critic, unseen))
     output = Path(args.output)
-    if output.exists():
+    if output.exists():  # such as the shipped weights
         set_aside(output, f"{output.stem}.previous.pt")
     write_result(output, to_bytes({name: tensor.contiguous() for name, tensor in critic.state_dict().items()}))
     print(f"{args.output}: scales {critic.scales.tolist()}. {NOT_FOR_DIAGNOSIS}")

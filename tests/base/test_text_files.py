@@ -11,6 +11,7 @@ import pytest
 
 from scripts.base.errors import BundleError
 from scripts.base.text_files import write_csv, write_json
+from tests.outputs import results_in
 
 
 def test_a_table_has_its_columns_in_order_six_digits_and_empty_cells(tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_a_table_has_its_columns_in_order_six_digits_and_empty_cells(tmp_path: P
     ]
     write_csv(path, rows)
     assert path.read_text() == 'case,count,dice,hd95\n"a,""b""",3,0.123457,\nc,4,1,\n'
-    assert list(path.parent.iterdir()) == [path]
+    assert results_in(path.parent) == {path.name}
 
 
 def test_rows_with_other_columns_are_refused(tmp_path: Path) -> None:

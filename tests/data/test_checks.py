@@ -101,6 +101,12 @@ def flip_checksum(path: str) -> None:
     Path(path).write_bytes(bytes(content))
 
 
+def tell_units(code: int, path: str) -> None:
+    image = nib.Nifti1Image.from_filename(path)
+    image.header["xyzt_units"] = code
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header), path)
+
+
 SHIFTED = np.array([[1, 0, 0, 0.1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
 # What breaks a file of a sound case, and what the fault must say.
@@ -126,6 +132,8 @@ FAULTS: dict[str, tuple[str, Callable[[str], object], str]] = {
     "4D": ("t1", lambda path: rewrite(path, lambda voxels: np.stack([voxels] * 2, axis=3)), "must be 3D"),
     "2D": ("t1", lambda path: rewrite(path, lambda voxels: voxels[8]), "must be 3D"),
     "complex": ("t1", lambda path: rewrite(path, lambda voxels: voxels.astype(np.complex64)), "complex64"),
+    "metres": ("t2", partial(tell_units, 1), "gives lengths in metres"),
+    "micrometres": ("seg", partial(tell_units, 3), "gives lengths in micrometres"),
     "NaN": ("t1ce", lambda path: rewrite(path, partial(put, np.nan)), "NaN"),
     "infinite": ("t1ce", lambda path: rewrite(path, partial(put, -np.inf)), "infinite"),
     "zero": ("flair", lambda path: rewrite(path, np.zeros_like), "0 everywhere"),
@@ -175,6 +183,13 @@ def test_labels_are_those_of_the_layout(tmp_path: Path, layout: str, values: tup
 def test_affines_may_differ_by_rounding(tmp_path: Path) -> None:
     item = make_case(tmp_path)
     rewrite(item["image"][2], lambda voxels: voxels, np.eye(4) + 5e-4 * (np.eye(4) - np.diag([0, 0, 0, 1])))
+    assert check_case(item) is None
+
+
+def test_units_of_time_and_unknown_ones_are_no_fault(tmp_path: Path) -> None:
+    item = make_case(tmp_path)
+    for code, path in zip((0, 2, 10, 8), item["image"]):
+        tell_units(code, path)
     assert check_case(item) is None
 
 

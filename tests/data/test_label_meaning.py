@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,68 +15,11 @@ from monai.transforms import LoadImaged
 from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.checks import check_case, check_cases
-from scripts.data.description import read_channels, read_values
 from scripts.data.discovery import find_cases
 from scripts.data.transforms import BratsLabeld, LoadScansd
 from tests.data.test_checks import make_case, make_label, make_scan, rewrite, save
+from tests.data.test_description import MSD, NNUNET, OWN_ORDER, PED_2024, write_json
 from tests.data.test_discovery import NAMES_2023
-
-MSD = {
-    "modality": {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"},
-    "labels": {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"},
-}
-OWN_ORDER = {
-    "modality": {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"},
-    "labels": {"0": "background", "1": "necrosis", "2": "edema", "3": "enhancing tumour"},
-}
-NNUNET = {
-    "channel_names": {"0": "T1", "1": "T1ce", "2": "T2", "3": "Flair"},
-    "labels": {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]},
-    "regions_class_order": [1, 2, 3],
-}
-PED_2024 = {"labels": {"ET": 1, "NET": 2, "CC": 3, "ED": 4, "background": 0}}
-
-
-def write_json(path: Path, content: Any) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    return str(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "channels", "values"),
-    [
-        (MSD, ["FLAIR", "T1", "T1ce", "T2"], {1: 2, 2: 1, 3: 4}),
-        (OWN_ORDER, ["T1", "T1ce", "T2", "FLAIR"], {1: 1, 2: 2, 3: 4}),
-        (NNUNET, ["T1", "T1ce", "T2", "FLAIR"], {1: 2, 2: 1, 3: 4}),
-        (PED_2024, [], {1: 4, 2: 1, 3: 1, 4: 2}),
-        ({"name": "something"}, [], {}),
-        ([], [], {}),
-    ],
-)
-def test_a_description_is_read(tmp_path: Path, content: Any, channels: list[str], values: dict[int, int]) -> None:
-    path = write_json(tmp_path / "dataset.json", content)
-    assert read_channels(path) == channels
-    assert read_values(path) == values
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ({"labels": {"background": 0, "tumour": 1}}, "label 'tumour' is not understood"),
-        ({"labels": {"0": "background", "1": "edema", "2": "necrosis"}}, "no enhancing tumour"),
-        ({"labels": {"whole tumor": [1, 2], "enhancing tumor": [2]}}, "are not whole tumour, tumour core"),
-        ({"channel_names": {"0": "T1", "1": "T2"}}, "must be there once"),
-        ({"channel_names": {"0": "T1", "1": "T1", "2": "T2", "3": "FLAIR"}}, "must be there once"),
-        ({"modality": {"0": "CT"}}, "must be there once"),
-    ],
-)
-def test_a_description_that_is_not_understood_is_refused(tmp_path: Path, content: Any, expected: str) -> None:
-    path = write_json(tmp_path / "dataset.json", content)
-    read = read_values if "label" in expected or "no " in expected or "whole" in expected else read_channels
-    with pytest.raises(BundleError, match=expected) as caught:
-        read(path)
-    assert path in str(caught.value)
 
 
 def load_label(item: Item) -> np.ndarray:
@@ -125,12 +68,32 @@ def write_2023(folder: Path, case: str, values: tuple[int, ...]) -> None:
 def test_the_numbering_of_brats_ped_is_not_guessed(tmp_path: Path) -> None:
     write_2023(tmp_path, "BraTS-PED-00001-000", (1, 2, 3))
     (item,) = find_cases(str(tmp_path))
-    assert "BraTS-PED numbers" in (check_case(item) or "none")
+    assert "put a dataset.json" in (check_case(item) or "none")
     assert check_case(find_cases(str(tmp_path), labels="ignored")[0]) is None
     write_json(tmp_path / "dataset.json", PED_2024)
     (item,) = find_cases(str(tmp_path))
     assert check_case(item) is None
     np.testing.assert_array_equal(load_label(item), make_label((4, 1, 1)))
+
+
+def test_the_description_that_the_message_gives_is_understood(tmp_path: Path) -> None:
+    write_2023(tmp_path, "BraTS-PED-00001-000", (1, 2, 3))
+    fault = check_case(find_cases(str(tmp_path))[0]) or "none"
+    given = re.findall(r"\{\"labels\": \{.*?\}\}", fault)
+    for text, values in zip(given, ((1, 2, 4), (4, 1, 1)), strict=True):
+        (tmp_path / "dataset.json").write_text(text)
+        (item,) = find_cases(str(tmp_path))
+        np.testing.assert_array_equal(load_label(item), make_label(values))
+
+
+def test_a_cavity_that_a_description_names_is_background(tmp_path: Path) -> None:
+    write_2023(tmp_path, "BraTS-GLI-00001-100", (1, 2, 3, 4))
+    write_json(tmp_path / "dataset.json", {"labels": {"NETC": 1, "SNFH": 2, "ET": 3, "resection cavity": 4}})
+    (item,) = find_cases(str(tmp_path))
+    assert check_case(item) is None
+    np.testing.assert_array_equal(load_label(item), make_label((1, 2, 4, 0)))
+    save(Path(item["label"]), make_label((1, 2, 3, 5)))
+    assert "has labels 5; in the dataset.json {0, 1, 2, 3, 4} are allowed" in (check_case(item) or "none")
 
 
 def test_the_cavity_of_brats_2024_is_not_to_be_renamed(tmp_path: Path) -> None:

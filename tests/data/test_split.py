@@ -50,6 +50,14 @@ def test_the_command_refuses_broken_cases(tmp_path: Path) -> None:
     assert not (tmp_path / "out.json").exists()
 
 
+def test_a_persons_own_list_is_refused_before_cases_are_read(tmp_path: Path) -> None:
+    make_flawed(tmp_path / "data")
+    (tmp_path / "out.json").write_text("a week of work")
+    done = run_command(str(tmp_path / "data"), "--output", str(tmp_path / "out.json"))
+    assert done.stderr.startswith(f"error: {tmp_path / 'out.json'}: was not written by this program")
+    assert (tmp_path / "out.json").read_text() == "a week of work"
+
+
 def test_the_command_takes_the_switch_as_configs_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_flawed(tmp_path / "data")
     arguments = [str(tmp_path / "data"), "--output", str(tmp_path / "out.json"), "--held_out_fraction", "0.5"]

@@ -20,6 +20,7 @@ from scripts.data.phantoms import make_cohort
 from scripts.data.transforms import LoadScansd
 from scripts.inference.dicom_seg import SaveDicomSegd
 from tests.dicom_builder import OBLIQUE, Grid, save_case
+from tests.outputs import assert_not_replaced
 from tests.test_workflows import BUNDLE, assert_clear_error, run_bundle, voxels
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed: requirements-dicom.txt")
@@ -73,6 +74,13 @@ def test_every_voxel_comes_back_at_its_place(grid: Grid, tmp_path: Path) -> None
     item = load(tmp_path, LABELS, grid)
     expected = {number: grid.points_of(np.equal(LABELS, value)) for number, value in enumerate((1, 2, 4), 1)}
     assert points_of(save(item, tmp_path)) == expected
+
+
+def test_a_persons_own_object_is_not_replaced(tmp_path: Path) -> None:
+    item = load(tmp_path, LABELS, GRIDS["axial"])
+    path = tmp_path / "out" / "case1_seg.dcm"
+    assert SaveDicomSegd("pred", path.parent).results_of(["case1"]) == [path]
+    assert_not_replaced(path, lambda: save(item, path.parent))
 
 
 def test_frames_refer_to_the_instances_they_were_drawn_on(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from monai.data import MetaTensor
 
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.inference.islands import ListIslandsd, SaveIslandsHandler
+from tests.outputs import assert_not_replaced
 
 
 def make_item() -> dict[Hashable, Any]:
@@ -45,6 +46,14 @@ def test_the_islands_of_a_case_are_written(tmp_path: Path) -> None:
     SaveIslandsHandler(tmp_path)(engine)
     record = json.loads((tmp_path / "a_islands.json").read_text())
     assert record == {"note": NOT_FOR_DIAGNOSIS, "islands": islands}
+
+
+def test_a_persons_own_list_is_not_replaced(tmp_path: Path) -> None:
+    state = SimpleNamespace(batch=[{"case": "a"}], output=[{"islands": []}])
+    engine: Any = SimpleNamespace(state=state)
+    handler = SaveIslandsHandler(tmp_path)
+    assert handler.results_of(["a"]) == [tmp_path / "a_islands.json"]
+    assert_not_replaced(tmp_path / "a_islands.json", lambda: handler(engine))
 
 
 def test_only_islands_that_are_held_wrong_are_removed() -> None:

@@ -16,9 +16,9 @@ from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
 from scripts.base.errors import BundleError
-from scripts.brats import Item
 from scripts.data.predictions import is_prediction
-from scripts.inference.writing import SaveVolumed, check_outputs
+from scripts.inference.writing import SaveVolumed
+from tests.outputs import assert_not_replaced, results_in
 
 
 def make_data(value: float = 1.0) -> dict[Hashable, MetaTensor]:
@@ -28,7 +28,7 @@ def make_data(value: float = 1.0) -> dict[Hashable, MetaTensor]:
 
 def test_a_volume_is_written_in_its_geometry_under_the_cases_name(tmp_path: Path) -> None:
     SaveVolumed("pred", tmp_path / "out", "seg", torch.uint8)(make_data(2))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["case_seg.nii.gz"]
+    assert results_in(tmp_path / "out") == {"case_seg.nii.gz"}
     image = nib.Nifti1Image.from_filename(tmp_path / "out" / "case_seg.nii.gz")
     assert image.header.get_xyzt_units()[0] == "mm"
     assert image.get_data_dtype() == np.uint8
@@ -70,7 +70,7 @@ def test_an_earlier_result_stays_where_the_new_one_cannot_be_written(
         save(make_data(2))
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["case_seg.nii.gz"]
+    assert results_in(tmp_path) == {"case_seg.nii.gz"}
     assert (tmp_path / "case_seg.nii.gz").read_bytes() == before
 
 
@@ -83,21 +83,10 @@ def test_a_result_is_marked_and_replaced_by_the_next(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("postfix", ["seg", "probabilities", "confidence"])
-def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path, postfix: str) -> None:
-    path = tmp_path / f"case_{postfix}.nii.gz"
-    nib.save(nib.Nifti1Image(np.ones((4, 5, 6), np.uint8), np.eye(4)), path)
-    before = path.read_bytes()
-    item: Item = {"case": "case", "patient": "case", "layout": "brats2021", "image": []}
-    for write in (
-        lambda: check_outputs([item], tmp_path),
-        lambda: SaveVolumed("pred", tmp_path, postfix)(make_data()),
-    ):
-        with pytest.raises(BundleError, match=r"not written by this bundle.* choose another --output_dir") as caught:
-            write()
-        assert str(path) in str(caught.value)
-    assert path.read_bytes() == before
-    path.unlink()
-    check_outputs([item], tmp_path)
+def test_a_persons_own_file_is_not_replaced(tmp_path: Path, postfix: str) -> None:
+    save = SaveVolumed("pred", tmp_path, postfix)
+    assert save.results_of(["case"]) == [tmp_path / f"case_{postfix}.nii.gz"]
+    assert_not_replaced(tmp_path / f"case_{postfix}.nii.gz", lambda: save(make_data()))
 
 
 @pytest.mark.parametrize(("shear", "code"), [(0.0, 1), (0.25, 0)])

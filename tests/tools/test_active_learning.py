@@ -42,6 +42,10 @@ def test_the_command_compares_the_ways_of_choosing(tmp_path: Path) -> None:
     assert [row["choice"] for row in rows] == ["none", "random", "least confident", "highest entropy"]
     assert [len(row["cases"].split()) for row in rows] == [0, 2, 2, 2]
     assert all(0 <= float(row["mean"]) <= 1 for row in rows)
+    table = tmp_path / "out" / "active_learning.csv"
+    table.write_text("a week of work")
+    assert f"{table}: was not written by this program, or was changed since" in run(*command).stderr
+    table.unlink()
     command[command.index("--reviewed") + 1] = "3"
     refused = run(*command)
     assert refused.returncode != 0

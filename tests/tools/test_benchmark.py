@@ -109,6 +109,12 @@ def test_the_command_prints_tables_and_writes_every_run(
     assert page.read_text().startswith(f"# Kept\n{MARK}")
     assert "| from its files |" in page.read_text()
     assert "replaced" not in page.read_text()
+    page.write_text("a week of work")
+    with pytest.raises(BundleError, match=r"page\.md: has no line"):
+        main()
+    output.write_text("a week of work")
+    with pytest.raises(BundleError, match=r"benchmark\.json: was not written by this program"):
+        main()
 
 
 def test_a_whole_command_is_run_and_its_failure_is_told(tmp_path: Path) -> None:

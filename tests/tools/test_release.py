@@ -14,6 +14,7 @@ import pytest
 from scripts.base.errors import BundleError
 from scripts.tools.release import BUNDLE, NAME, check, collect, pack
 from tests.commands import run
+from tests.outputs import results_in
 
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
 
@@ -76,7 +77,7 @@ def test_what_breaks_a_rule_is_named(files: dict[str, bytes]) -> None:
 def test_the_command_writes_archive_and_checksum(tmp_path: Path) -> None:
     result = run("scripts.tools.release", "--output_dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
-    archive, checksum = sorted(tmp_path.iterdir())
+    archive, checksum = (tmp_path / name for name in sorted(results_in(tmp_path)))
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     assert checksum.read_text() == f"{digest}  {archive.name}\n"
     assert digest in result.stdout

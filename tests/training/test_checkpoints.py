@@ -17,6 +17,7 @@ from tests.builders import (
     make_segmenter,
     make_voxelwise_segmenter,
 )
+from tests.outputs import results_in
 
 
 def test_the_best_weights_are_kept_and_the_file_that_was_there(tmp_path: Path) -> None:
@@ -34,7 +35,18 @@ def test_the_best_weights_are_kept_and_the_file_that_was_there(tmp_path: Path) -
     assert kept == [10, -5, -5, -5]
     assert torch.load(tmp_path / "critic.pt", weights_only=True)["layers.3.conv.bias"].tolist() == [2, 2, 2]
     assert torch.load(tmp_path / "model.previous.pt", weights_only=True)["bias"].tolist() == [7, 7, 7]
-    assert {path.name for path in tmp_path.iterdir()} == {"model.pt", "model.previous.pt", "critic.pt"}
+    assert results_in(tmp_path) == {"model.pt", "model.previous.pt", "critic.pt"}
+
+
+def test_the_weights_that_were_there_first_outlive_every_later_run(tmp_path: Path) -> None:
+    shipped = make_voxelwise_segmenter(bias=7.0)
+    torch.save(shipped.state_dict(), tmp_path / "model.pt")
+    segmenter = make_voxelwise_segmenter()
+    for _ in range(3):
+        handler = BestWeightsHandler(str(tmp_path), networks={"model": segmenter})
+        make_evaluator(segmenter, handlers=[handler]).run(1)
+    assert torch.load(tmp_path / "model.previous.pt", weights_only=True)["bias"].tolist() == [7, 7, 7]
+    assert results_in(tmp_path) == {"model.pt", "model.previous.pt", "model.previous-2.pt"}
 
 
 def test_the_best_weights_are_none_of_before_the_adversaries(tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ def _load(files: Mapping[str, Any]) -> dict[str, MetaTensor]:
         BratsLabeld("label", allow_missing_keys=True),
         Orientationd(_KEYS, axcodes="RAS", labels=None, allow_missing_keys=True),
     ]
-    return Compose(transforms)({key: value for key, value in files.items() if key in (*_KEYS, "case", "layout")})
+    kept = (*_KEYS, "case", "layout", "channels", "values")
+    return Compose(transforms)({key: value for key, value in files.items() if key in kept})
 
 
 def _to_labels(array: np.ndarray | None) -> np.ndarray | None:

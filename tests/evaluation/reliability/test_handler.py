@@ -13,11 +13,13 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 from monai.engines import Evaluator
 
+from scripts.base.text_files import write_json
 from scripts.brats import REGIONS
 from scripts.evaluation.reliability.handler import ReliabilityHandler
 from scripts.evaluation.reliability.scores import score_case
 from scripts.evaluation.reliability.section import reliability_section
 from tests.evaluation.reliability.test_scores import make_case
+from tests.outputs import assert_not_replaced, results_in
 
 
 def run_handler(folder: Path, *, without: str | None = None) -> None:
@@ -63,8 +65,16 @@ def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pyt
 def test_without_confidence_or_truth_it_says_that_it_is_left_out(
     without: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "reliability.json").write_text("{}")  # of a former run
+    write_json(tmp_path / "reliability.json", {})  # of a former run
     run_handler(tmp_path, without=without)
     assert "left out" in capsys.readouterr().out
-    assert list(tmp_path.iterdir()) == []
+    assert results_in(tmp_path) == set()
     assert reliability_section(tmp_path) is None
+
+
+def test_a_persons_own_file_is_neither_replaced_nor_removed(tmp_path: Path) -> None:
+    path = tmp_path / "reliability.csv"
+    path.write_bytes(b"a week of work")
+    run_handler(tmp_path, without="label")
+    assert_not_replaced(path, lambda: run_handler(tmp_path))
+    assert results_in(tmp_path) == {path.name for path in ReliabilityHandler(tmp_path).results_of([])}

@@ -20,7 +20,7 @@ from scripts.base.errors import BundleError
 from scripts.evaluation.report.handler import EvaluationReport
 from scripts.evaluation.report.sections import Section
 from scripts.evaluation.report.tables import region_table
-from tests.outputs import KnownMetrics, make_outputs
+from tests.outputs import KnownMetrics, assert_not_replaced, make_outputs, results_in
 
 NAN = float("nan")
 DICE = np.array([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3], [0.5, 0.5, NAN]])
@@ -66,7 +66,14 @@ def test_evaluation_writes_tables_of_each_case_and_prints_one(
     assert (summary["scoring_rules"], summary["cases"]) == ("monai", 3)
     assert summary["metrics"]["dice"]["ET"]["left_out"] == 1
     assert "scoring rules monai" in (tmp_path / "out" / "summary.md").read_text()
-    assert {file.name for file in path.parent.iterdir()} == {"per_case.csv", "summary.json", "summary.md"}
+    assert results_in(path.parent) == {"per_case.csv", "summary.json", "summary.md"}
+
+
+@pytest.mark.parametrize("name", ["per_case.csv", "summary.json", "summary.md", "boxplots.png", "report.html"])
+def test_a_persons_own_file_is_not_replaced(tmp_path: Path, name: str) -> None:
+    report = EvaluationReport(tmp_path, "t", html=True, viewer_cases=0)
+    assert_not_replaced(tmp_path / name, lambda: evaluate(plain_items("z", "a", "m"), report))
+    assert results_in(tmp_path) <= {path.name for path in report.results_of([])}
 
 
 def test_evaluation_without_ids_or_decollated_batches_is_refused(tmp_path: Path) -> None:

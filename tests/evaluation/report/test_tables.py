@@ -12,6 +12,7 @@ import torch
 
 from scripts.base.errors import BundleError
 from scripts.evaluation.report.tables import HD95_NOTE, METRIC_FORMATS, case_means, region_table, write_per_case
+from tests.outputs import results_in
 
 METRICS_OF_TWO = {
     "hd95": torch.tensor([[1.0, 2, 373.1287], [3, 2, 0]]),
@@ -87,7 +88,7 @@ def test_file_has_a_line_per_case_and_region_and_takes_the_place_of_the_old_one_
         '"a,""quoted""",WT,0.8,2',
         '"a,""quoted""",ET,1,0',
     ]
-    assert list(path.parent.iterdir()) == [path]
+    assert results_in(path.parent) == {path.name}
 
 
 def test_file_of_other_cases_or_in_no_folder_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from scripts.brats import REGION_COLOURS
 from scripts.evaluation.report.training_curves import TrainingCurvesHandler, draw_curves, read_curves
+from tests.outputs import assert_not_replaced
 
 
 def log(folder: Path, values: dict[int, float], *, tag: str = "validation_dice/WT") -> None:
@@ -52,3 +53,4 @@ def test_it_is_written_when_the_evaluator_ends(tmp_path: Path) -> None:
     engine.add_event_handler(Events.COMPLETED, handler)
     engine.run([0])
     assert imread(tmp_path / "curves.png").shape[:2] == (546, 1248)
+    assert_not_replaced(tmp_path / "curves.png", lambda: engine.run([0]))

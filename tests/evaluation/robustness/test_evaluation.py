@@ -28,6 +28,7 @@ from scripts.evaluation.robustness.section import robustness_section
 from scripts.inference.inferer import BrainInferer
 from tests.builders import make_cases, make_segmenter, make_voxelwise_segmenter
 from tests.commands import run
+from tests.outputs import results_in
 
 BUNDLE = Path(__file__).parents[3]
 CONFIGS = "['configs/inference.yaml','configs/evaluate.yaml','configs/robustness.yaml']"
@@ -215,12 +216,20 @@ def test_the_command_writes_its_files_and_names_the_checkpoints(places: dict[str
     )
     assert result.returncode == 0, result.stderr
     folder = Path(str(places["output_dir"]))
-    assert sorted(path.name for path in folder.iterdir()) == ["robustness.csv", "robustness.json", "robustness.png"]
+    assert results_in(folder) == {"robustness.csv", "robustness.json", "robustness.png"}
     assert {key[:3] for key in read_rows(folder) if key[1] == "motion"} == {
         (name, "motion", severity) for name in "ab" for severity in (1.0, 2.0, 3.0)
     }
     for words in ("a: clean Dice", "b: clean Dice", "mean relative Dice kept, adversarial", "Not for diagnosis."):
         assert words in result.stdout
+
+
+def test_a_persons_own_file_is_refused_before_the_work_begins(places: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "robustness.png").write_bytes(b"a week of work")
+    result = run_command(**places | {"output_dir": tmp_path})
+    assert result.returncode == 1
+    assert "robustness.png: was not written by this program" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["robustness.png"]
 
 
 def test_the_truth_is_that_of_the_trainings_validation(places: dict[str, object]) -> None:

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 
 from scripts.base.errors import BundleError
 from scripts.training.resume.state_files import StateSaver, find_state
+from tests.outputs import results_in
 
 
 class Counter:
@@ -41,7 +42,7 @@ def save(folder: Path, *, epochs: int, interval: int = 1, is_main_process: bool 
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(results_in(folder))
 
 
 def test_the_last_two_states_are_kept_those_of_former_processes_counted(tmp_path: Path) -> None:
@@ -51,10 +52,25 @@ def test_the_last_two_states_are_kept_those_of_former_processes_counted(tmp_path
     assert names(tmp_path) == ["state_iteration=12.pt", "state_iteration=15.pt"]
 
 
+def test_a_state_that_a_person_put_there_is_never_removed(tmp_path: Path) -> None:
+    save(tmp_path / "other", epochs=4)
+    copied = (tmp_path / "other" / "state_iteration=12.pt").read_bytes()
+    (tmp_path / "state_iteration=12.pt").write_bytes(copied)
+    save(tmp_path, epochs=7, resumed=12)
+    assert names(tmp_path) == ["other"] + [f"state_iteration={number}.pt" for number in (12, 18, 21)]
+    (tmp_path / "previous").mkdir()
+    (tmp_path / "previous" / "state_iteration=18.pt").write_bytes(b"a week of work")
+    save(tmp_path, epochs=1)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "previous").glob("*.pt")}
+    assert kept.pop("state_iteration=18.pt") == b"a week of work"
+    assert kept.keys() == {"state_iteration=12.pt", "state_iteration=18-2.pt", "state_iteration=21.pt"}
+    assert kept["state_iteration=12.pt"] == copied
+
+
 @pytest.mark.parametrize(("resumed", "kept"), [(0, []), (6, ["state_iteration=6.pt"])])
 def test_states_of_another_run_are_put_aside_whole(resumed: int, kept: list[str], tmp_path: Path) -> None:
     save(tmp_path, epochs=3)
-    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    contents = {path.name: path.read_bytes() for path in tmp_path.glob("*.pt")}
     save(tmp_path, epochs=1 + resumed // 3, resumed=resumed)
     new = f"state_iteration={resumed + 3}.pt"
     assert names(tmp_path) == sorted(["previous", new, *kept])
@@ -77,7 +93,7 @@ def test_of_several_processes_one_saves(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_the_older_states_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, epochs=2)
-    contents = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    contents = [path.read_bytes() for path in sorted(tmp_path.glob("*.pt"))]
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -85,7 +101,7 @@ def test_a_full_disk_leaves_the_older_states_whole(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(BundleError, match=r"state_iteration=9.pt: cannot be written \(No space left on device\); free"):
         save(tmp_path, epochs=3, resumed=6)
-    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == contents
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("*.pt"))] == contents
 
 
 def test_auto_takes_the_newest_by_its_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

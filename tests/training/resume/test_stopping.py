@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from scripts.method.reciprocal_step import STEP_TAKEN
 from scripts.training.resume.state_files import StateSaver
 from scripts.training.resume.stopping import StopHandler
+from tests.outputs import results_in
 
 BATCHES = 4
 
@@ -28,7 +29,7 @@ def run(
     with pytest.raises(SystemExit) as stopped:
         engine.run(range(BATCHES), max_epochs=3)
     assert stopped.value.code == 128 + signal.SIGTERM
-    assert [path.name for path in folder.iterdir()] == [f"state_iteration={engine.state.iteration}.pt"]
+    assert results_in(folder) == {f"state_iteration={engine.state.iteration}.pt"}
     return engine.state.iteration
 
 
