@@ -34,7 +34,10 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
     own = network.state_dict()
     if own.keys() != weights.keys():
         names = ", ".join(sorted(own.keys() ^ weights.keys())[:3])
-        raise BundleError(f"{path} is of another architecture than the config's network; they differ in {names} ...")
+        raise BundleError(
+            f"{path} is of another architecture than the config's network; they differ in {names} ...; "
+            "give weights of this architecture with --ckpt_dir, or the config of these weights."
+        )
     for name, tensor in own.items():
         if tensor.shape != weights[name].shape:
             raise BundleError(

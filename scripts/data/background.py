@@ -91,6 +91,7 @@ def check_skull(modality: np.ndarray, spacing: ArrayLike) -> None:
 
 def _has_dark_layer(modality: np.ndarray, inside: np.ndarray, size: np.ndarray) -> bool:
     values = modality[inside]
+    values = values.clip(max=np.percentile(values, 99))  # a few voxels of an overflow would outshine their layers
     level = float(np.median(_corners(modality)))
     if (values < 0).mean() > 0.2 or abs(level) > NOISE * values.max():  # ratios of normalised intensities mean nothing
         return False

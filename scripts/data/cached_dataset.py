@@ -95,7 +95,10 @@ def naming_files(item: Item) -> Iterator[None]:
             raise cause from None
         files = ", ".join(ensure_tuple(item["image"]))
         reason = f"{type(cause).__name__}: {cause}"
-        raise BundleError(f"{one_line(files)}: cannot be prepared ({one_line(reason)[:200]})") from error
+        raise BundleError(
+            f"{one_line(files)}: cannot be prepared ({one_line(reason)[:200]}); "
+            "open them in a viewer, mend them, or leave the case out"
+        ) from error
 
 
 def _loads(path: Path) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
 from scripts.base.errors import BundleError, one_line
-from scripts.brats import Item
+from scripts.brats import MODALITIES, Item
 from scripts.data.background import check_skull
 from scripts.data.label_meaning import check_tissues, explain_odd, tissues_of
 from scripts.data.sound_cases import recall, remember
@@ -92,17 +92,18 @@ def _check_unless_known(item: Item, *, cache_dir: str | None) -> Finding:
 def _check_image(image: Survey, *, one_file: bool) -> None:
     if len(image.shape) < 3 or image.shape[3:] != ((4,) if one_file else ()):
         single = "a modality must be 3D, save it as one volume"
-        allowed = "an image in one file must be 4D with 4 modalities" if one_file else single
+        four = f"an image in one file must be 4D with 4 modalities, {', '.join(MODALITIES)}"
+        allowed = four if one_file else single
         raise BundleError(f"{image.path}: shape {image.shape}; {allowed}")
+    names = {channel: f"{image.path}:{f' modality {channel} in it' if one_file else ''}" for channel in image.thinned}
     for channel, value in image.constant.items():
-        raise BundleError(f"{image.path}: modality {channel} in it is {value:g} everywhere; export the scan again")
+        raise BundleError(f"{names[channel]} is {value:g} everywhere; export the scan again")
     spacing = image.step * np.linalg.norm(image.affine[:3, :3], axis=0)
     for channel, modality in image.thinned.items():
         try:
             check_skull(modality, spacing)
         except BundleError as error:
-            name = f"{image.path}: modality {channel} in it" if one_file else f"{image.path}:"
-            raise BundleError(f"{name} {error}") from error
+            raise BundleError(f"{names[channel]} {error}") from error
 
 
 def _check_label(label: Survey, item: Item) -> None:

@@ -124,8 +124,10 @@ class Cohort:
         faults = check_cases(items, cache_dir=self.cache_dir)
         sound = [item for item in items if item["case"] not in faults]
         if not sound or (faults and not self.skip_invalid):
-            remedy = "correct them, or leave them out with `--skip_invalid true`" if sound else "none is left"
-            raise BundleError(f"{len(faults)} of {len(items)} cases cannot be used: {remedy}{_listed(faults, 5)}")
+            rest = "or leave them out with `--skip_invalid true`" if sound else "for none is left"
+            raise BundleError(
+                f"{len(faults)} of {len(items)} cases cannot be used: correct them, {rest}{_listed(faults, 5)}"
+            )
         for case, fault in faults.items():
             logger.warning("left out case %s: %s", one_line(case), fault)
         self.problems |= faults
@@ -139,7 +141,10 @@ def split_by_patient(items: Sequence[Item], *, held_out_fraction: float, seed: i
         BundleError: for a fraction outside (0, 1), a negative seed, or fewer than two patients.
     """
     if not 0 < held_out_fraction < 1 or seed < 0:
-        raise BundleError(f"held_out_fraction {held_out_fraction}, seed {seed}: allowed are (0, 1) and 0 or more")
+        raise BundleError(
+            f"held_out_fraction {held_out_fraction}, seed {seed}: "
+            "the fraction must lie between 0 and 1, the seed be 0 or more"
+        )
     patients = sorted({item["patient"] for item in items})
     if len(patients) < 2:
         raise BundleError(

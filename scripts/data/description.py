@@ -70,7 +70,8 @@ def read_values(path: str) -> dict[int, int]:
     values = {value: tissue for value, tissue in values.items() if value}
     if missing := [tissue.name for value, tissue in TISSUES.items() if value not in values.values()]:
         raise BundleError(
-            f"{path}: its labels {dict(labels)} name no {', no '.join(missing)}; regions of BraTS need all"
+            f"{path}: its labels {dict(labels)} name no {', no '.join(missing)}; "
+            "give each of them a value, for regions of BraTS need all"
         )
     return values
 
@@ -115,5 +116,8 @@ def _of_regions(path: str, labels: Mapping[str, Any]) -> dict[int, int]:
             if re.fullmatch(words, word):
                 regions[region] = set(value if isinstance(value, list) else [value])
     if set(regions) != {"WT", "TC", "ET"} or not regions["ET"] < regions["TC"] < regions["WT"]:
-        raise BundleError(f"{path}: its regions {dict(labels)} are not whole tumour, tumour core and enhancing tumour")
+        raise BundleError(
+            f"{path}: its regions {dict(labels)} "
+            "are not whole tumour, tumour core in it, and enhancing tumour in that; correct them"
+        )
     return {value: 4 if value in regions["ET"] else 1 if value in regions["TC"] else 2 for value in regions["WT"]}

@@ -64,12 +64,16 @@ def to_frames(labels: np.ndarray, affine: np.ndarray, instances: list[Any]) -> n
     affine = affine @ nib.orientations.inv_ornt_aff(turn, labels.shape)
     if frames.shape != shape:
         raise BundleError(
-            f"series {name_series(instances)} has {shape} pixels, the label map {frames.shape}; align the two"
+            f"series {name_series(instances)} has {shape} pixels, the label map {frames.shape}; "
+            "register the series to one grid and export them again"
         )
     corners = np.array([*itertools.product(*((0, edge - 1) for edge in shape), [1])])
     off = np.linalg.norm((affine - grid) @ corners.T, axis=0).max()
     if off > TOLERANCE:
-        raise BundleError(f"series {name_series(instances)} lies {off:.2f} mm beside the label map; align the two")
+        raise BundleError(
+            f"series {name_series(instances)} lies {off:.2f} mm beside the label map; "
+            "register the series to one grid and export them again"
+        )
     return frames
 
 

@@ -187,4 +187,4 @@ def _found_in(*folders: str) -> str:
 def _understood(kinds: list[str] | tuple[str, ...]) -> str:
     names = {kind: [name for name, of in KINDS.items() if of == kind] for kind in kinds}
     listed = "; ".join(f"{kind} as {', '.join(known)}" for kind, known in names.items() if known)
-    return f"understood are <case>_<name>.nii.gz (or .nii, .nrrd, .mha), {listed}"
+    return f"understood are <case>_<name>.nii.gz (or .nii, .nrrd, .mha), {listed}; rename or convert the files"

@@ -34,17 +34,19 @@ def check_units(header: Any) -> None:
 def check_header(shape: Sequence[int], affine: np.ndarray, dtype: np.dtype) -> None:
     """Raises a `BundleError` for voxels that are no real numbers, or a size or spacing that no scan has."""
     if dtype.kind not in "biuf":
-        raise BundleError(f"voxels of type {dtype}; only real numbers are allowed, convert it")
+        raise BundleError(f"voxels of type {dtype}; only real numbers are allowed, save its magnitude")
     if not all(0 < axis <= MAX_AXIS for axis in shape) or math.prod(shape[:3]) > MAX_VOXELS or len(shape) > 5:
         limits = f"1 to {MAX_AXIS} voxels along an axis and {MAX_VOXELS >> 20} Mi in all"
-        raise BundleError(f"its header announces the shape {tuple(shape)}; allowed are {limits}; correct it")
+        raise BundleError(f"its header announces the shape {tuple(shape)}; allowed are {limits}; export it again")
     axes = affine[:3, :3]
     spacing = np.linalg.norm(axes, axis=0)
     extent = spacing[: len(shape)] * shape[:3]
     flat = abs(np.linalg.det(axes)) < 0.1 * spacing.prod()
     if not (spacing.min() >= MIN_SPACING and extent.max() <= MAX_EXTENT) or flat:  # NaN compares as false
         limits = f"voxels of at least {MIN_SPACING} mm and {MAX_EXTENT:g} mm along an axis"
-        raise BundleError(f"its header announces voxels of {_listed(spacing)} mm; allowed are {limits}; correct it")
+        raise BundleError(
+            f"its header announces voxels of {_listed(spacing)} mm; allowed are {limits}; export it again"
+        )
 
 
 def check_forms(image: Any, header: Any, *, loaded: np.ndarray) -> None:
@@ -65,7 +67,9 @@ def check_forms(image: Any, header: Any, *, loaded: np.ndarray) -> None:
     alike = np.allclose(loaded, image.affine, rtol=0, atol=AFFINE_TOLERANCE)
     if not (alike and np.allclose(spacing, sizes[: len(image.shape)], rtol=0.01)):
         found = f"{_listed(spacing)} mm and {_listed(sizes)} mm"
-        raise BundleError(f"its affine and pixdim disagree about the voxels ({found}); correct the header")
+        raise BundleError(
+            f"its affine and pixdim disagree about the voxels ({found}); export it again, or correct the header"
+        )
     if all(codes):
         sform, qform = image.get_sform(), image.get_qform()
         # a head that is turned or moved is harmless; a mirrored one, or another axis, is not

@@ -75,7 +75,10 @@ class LoadScansd(MapTransform):
         for path, image in zip(paths, images):
             if image.shape != images[0].shape:
                 shape, expected = tuple(image.shape[1:]), tuple(images[0].shape[1:])
-                raise BundleError(f"{one_line(path)}: shape {shape}, but that of the first modality is {expected}")
+                raise BundleError(
+                    f"{one_line(path)}: shape {shape}, but that of the first modality is {expected}; "
+                    "resample them to one grid"
+                )
         image = cast(MetaTensor, torch.cat(images))
         if image.shape[0] != 4 or image.ndim != 4:
             raise BundleError(f"{one_line(paths)} holds {tuple(image.shape)} values; four 3D modalities are needed.")
@@ -86,7 +89,7 @@ class LoadScansd(MapTransform):
             return self.load(path)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-            raise BundleError(f"cannot read {one_line(path)}: {one_line(reason)}") from error
+            raise BundleError(f"cannot read {one_line(path)}: {one_line(reason)}; copy it again") from error
 
 
 class BratsLabeld(MapTransform):

@@ -166,7 +166,7 @@ def test_the_cache_dir_outlives_the_cohort(tmp_path: Path) -> None:
     [
         ("training_cases", "none of the 2 cases to train with can be used"),
         ("held_out_cases", "none of the 1 cases held out can be used"),
-        ("sound_cases", "3 of 3 cases cannot be used: none is left"),
+        ("sound_cases", "3 of 3 cases cannot be used: correct them, for none is left"),
     ],
 )
 def test_a_side_with_no_sound_case_is_refused(tmp_path: Path, side: str, expected: str) -> None:

@@ -84,7 +84,8 @@ def load_volumes(item: Item, output_dir: PathLike, *, levels: int = 256) -> Case
     for key in kept:
         if volumes[key].shape[1:] != size:
             raise BundleError(
-                f"{key} of {item['case']}: found a grid {tuple(volumes[key].shape[1:])}, scans are {size}."
+                f"{key} of {item['case']}: found a grid {tuple(volumes[key].shape[1:])}, scans are {size}; "
+                "evaluate into a new folder."
             )
     cut = SpatialCrop(roi_start=start, roi_end=end)
     cropped = {key: cast(MetaTensor, cut(volumes.pop(key))) for key in kept}
