@@ -21,7 +21,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from scripts.base.errors import one_line
-from scripts.data.predictions import mark_prediction
+from scripts.base.results import write_result
 from tests.faults import Fault, all_faults, nifti
 
 BUNDLE = Path(__file__).parents[1]
@@ -30,14 +30,8 @@ TRAIN = "configs/train.yaml"
 SMALL: dict[str, object] = {"features": 8, "critic_features": 4, "spacing": 1.0, "patch_size": 16}
 
 
-def earlier_result() -> bytes:
-    """Returns the content of a label map that an earlier run wrote."""
-    image = nib.Nifti1Image(np.full((2, 2, 2), 4, np.uint8), np.eye(4))
-    mark_prediction(image)
-    return gzip.compress(image.to_bytes(), mtime=0)
-
-
-EARLIER = earlier_result()
+# the content of a label map that an earlier run wrote
+EARLIER = gzip.compress(nib.Nifti1Image(np.full((2, 2, 2), 4, np.uint8), np.eye(4)).to_bytes(), mtime=0)
 SOUND = Fault("sound", "sound_case", lambda files: None)
 PEAK_GB = 2.0
 # runs a command and writes its peak memory into a file: a process counts as its own the memory of the one that started
@@ -116,7 +110,7 @@ def infer(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
     output.mkdir()
     for fault in faults:
         if len(os.fsencode(fault.case)) < 200:
-            (output / f"{fault.case}_seg.nii.gz").write_bytes(EARLIER)
+            write_result(output / f"{fault.case}_seg.nii.gz", EARLIER)
     weights = make_weights(folder / "models")
     places: dict[str, object] = {
         "dataset_dir": dataset,
@@ -228,7 +222,7 @@ def _refusals(text: str, before: str) -> dict[str, str]:
 
 def _misnamed(kinds: Sequence[str], fault: Fault, said: str) -> str:
     stem = one_line(f"{fault.case}/{fault.case}_")
-    named = any(f"{stem}{kind}{fault.suffix}" in said for kind in kinds)
+    named = any(f"{stem}{kind if '.' in kind else kind + fault.suffix}" in said for kind in kinds)
     return "" if named or f"{one_line(fault.case)}: has no" in said else "no damaged file is named"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import itk
 import nibabel as nib
 import numpy as np
 
@@ -32,6 +33,7 @@ FIELDS = {
     "srow_x": (280, "4f"),
     "srow_y": (296, "4f"),
     "srow_z": (312, "4f"),
+    "xyzt_units": (123, "B"),
     "magic": (344, "4s"),
 }
 HEADER = 352
@@ -47,7 +49,7 @@ class Fault:
     case: str
     damage: Callable[[Files], object]
     suffix: str = ".nii.gz"
-    kinds: tuple[str, ...] = SCANS  # what an error may name
+    kinds: tuple[str, ...] = SCANS  # what an error may name, with a suffix where it is another
 
     def write(self, dataset: Path) -> None:
         """Writes the case into a folder of its own."""
@@ -125,7 +127,7 @@ def all_faults() -> list[Fault]:
         fault
         for group in (
             *(_truncated, _flipped, _lying, _geometry, _values, _labels, _bombs, _named, _linked),
-            *(_backgrounds, _heads, _meanings, _names_of_data_sets, _misnamed),
+            *(_backgrounds, _heads, _meanings, _names_of_data_sets, _misnamed, _units, _segments),
         )
         for fault in group()
     ]
@@ -526,6 +528,32 @@ def _misnamed() -> Iterator[Fault]:
         yield Fault("misnamed files", f"misnamed_{name}", change_stored("t1", content), kinds=("t1",))
     compressed = change_stored("t1", gzip.compress)
     yield Fault("misnamed files", "misnamed_compressed", compressed, suffix=".nii", kinds=("t1",))
+
+
+def _units() -> Iterator[Fault]:
+    for code, unit in enumerate(("unknown", "metres", "mm", "micrometres")):
+        for kinds in (SCANS, ("seg",)):
+            lie = partial(with_fields, xyzt_units=(code,))
+            yield Fault("units", f"units_{unit}_{len(kinds)}", change(kinds, lie), kinds=kinds)
+
+
+def _segments() -> Iterator[Fault]:
+    names = {
+        "renumbered": ("NCR", "edema", "enhancing tumor"),
+        "unknown": ("Segment_1", "Segment_2", "Segment_3"),
+        "without": (),
+    }
+
+    def save(files: Files, names: tuple[str, ...]) -> None:
+        image = itk.image_from_array(np.ascontiguousarray(voxels("seg").T))
+        fields = image.GetMetaDataDictionary()
+        for index, (name, value) in enumerate(zip(names, (1, 2, 4))):
+            fields[f"Segment{index}_Name"], fields[f"Segment{index}_LabelValue"] = name, str(value)
+        itk.imwrite(image, str(files["seg"]).replace(".nii.gz", ".seg.nrrd"), compression=True)
+        files["seg"].unlink()
+
+    for name, segments in names.items():
+        yield Fault("segments of 3D Slicer", f"segments_{name}", partial(save, names=segments), kinds=("seg.seg.nrrd",))
 
 
 def _altered(kinds: tuple[str, ...], alter: Callable[[np.ndarray], np.ndarray]) -> Callable[[Files], None]:

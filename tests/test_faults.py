@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from scripts.base.errors import BundleError
+from scripts.base.results import write_result
 from scripts.data.checks import check_case
 from scripts.data.datalist import read_datalist
 from scripts.data.discovery import find_cases
@@ -307,7 +308,7 @@ def test_a_mistake_ends_a_command_with_its_name(tmp_path: Path, name: str) -> No
     output = tmp_path / "output_dir"
     output.mkdir()
     earlier = output / f"{SOUND.case}_seg.nii.gz"
-    earlier.write_bytes(EARLIER)
+    write_result(earlier, EARLIER)
     places = {"dataset_dir": tmp_path / "cases", "output_dir": output, "cache_dir": tmp_path / "cache_dir"}
     wrong = make(tmp_path)
     models = {"ckpt_dir": tmp_path / "models"}
