@@ -23,6 +23,9 @@ LEAST_BACKGROUND = 0.1  # fraction of a volume; less surrounds no brain
 CONSTANT = 0.3  # fraction of voxels with exactly the value of the corners that makes it the background
 NOISE = 0.05  # largest deviation of the corners that still is background, of the brain's intensities
 TOLERANCE = 0.02  # least deviation from the corners that is not background, of the brain's intensities
+RINGING = 3.0  # deviation beside the brain, of that at the corners, which is more than noise
+EDGE = 0.25  # height of a blurred edge, of the brightest voxel around it, from which it is brain
+AROUND = 3  # voxels along the edge of that surrounding
 LARGEST_BRAIN = 2.3  # litres; the 40 cases measured have 1.1 to 1.8, heads with skull about 3
 LEAST_HEAD = 0.3  # litres, below which no skull is looked for
 DIP = 0.5  # intensity of skull relative to that of scalp and of brain
@@ -31,10 +34,32 @@ STRIP = "strip the skull of all four modalities first, for example by HD-BET or 
 
 
 class Background(NamedTuple):
-    """Where a modality's background is, and how it differs from 0 in words, or '' where it is 0 as it should be."""
+    """A modality's background.
+
+    Attributes:
+        mask: where it is.
+        found: how it differs from 0 in words, or '' where it is 0 as it should be.
+        brain: where what rings is clearly brain, or None where nothing rings.
+    """
 
     mask: np.ndarray
     found: str
+    brain: np.ndarray | None = None
+
+
+def share_outline(found: list[Background]) -> list[Background]:
+    """Returns the backgrounds of the modalities of a case, those that ring by the outline of their one brain.
+
+    Interpolation by splines and cropping in k-space blur the outline and let it ring. No threshold finds it in a single
+    modality, in which some of the brain is as dark as the ripples. The modalities that do not ring have it; where all
+    ring, a voxel of the brain is bright in one of them at least, and ripples are thin and apart from the brain.
+    """
+    ringing = [one.brain for one in found if one.brain is not None]
+    if not ringing:
+        return found
+    brain = np.any([~one.mask for one in found if one.brain is None] or [_largest_part(ringing)], axis=0)
+    mask = _connected_with_faces(~brain)
+    return [one if one.brain is None else one._replace(mask=mask) for one in found]
 
 
 def find_background(modality: np.ndarray) -> Background:
@@ -57,16 +82,19 @@ def find_background(modality: np.ndarray) -> Background:
     if spread > NOISE * contrast:
         raise BundleError(f"nothing uniform surrounds the brain (the corners vary by {spread:.3g}); {STRIP}")
     tolerance = max(2 * spread, TOLERANCE * contrast)
-    near = np.abs(modality - level) <= tolerance
+    height = np.abs(modality - level)
     darker = modality < level - tolerance
-    if darker.sum() < 0.2 * (~near).sum():
-        near |= darker
-    parts, _ = ndimage.label(near)
-    outside = np.unique(np.concatenate([parts[face].ravel() for face in _faces()]))
-    mask = np.isin(parts, outside[outside > 0])
+    if darker.sum() < 0.2 * (height > tolerance).sum():
+        height = modality - level
+    mask = _connected_with_faces(height <= tolerance)
     if mask.mean() < LEAST_BACKGROUND:
         raise BundleError(f"no background surrounds the brain ({mask.mean():.0%} of the voxels); {STRIP}")
-    return Background(mask, f"has a background that varies around {level:.3g} in place of 0")
+    words = f"has a background that varies around {level:.3g} in place of 0"
+    beside = ndimage.binary_dilation(~mask, iterations=3) & mask
+    if np.percentile(np.abs(modality[beside] - level), 90) <= max(RINGING * spread, 1e-3 * contrast):
+        return Background(mask, words)
+    around = ndimage.maximum_filter(height, AROUND)
+    return Background(mask, words, height > np.maximum(EDGE * around, tolerance))
 
 
 def check_skull(modality: np.ndarray, spacing: ArrayLike) -> None:
@@ -109,6 +137,19 @@ def _corners(modality: np.ndarray) -> np.ndarray:
     sizes = [max(1, int(CORNER * axis)) for axis in modality.shape]
     ends = itertools.product(*((slice(size), slice(-size, None)) for size in sizes))
     return np.concatenate([modality[end].ravel() for end in ends])
+
+
+def _largest_part(masks: list[np.ndarray]) -> np.ndarray:
+    """Returns the largest part of the union of masks, without what is thinner than three voxels."""
+    parts, _ = ndimage.label(ndimage.binary_opening(np.any(masks, axis=0)))
+    return parts == 1 + np.bincount(parts.ravel())[1:].argmax() if parts.any() else np.any(masks, axis=0)
+
+
+def _connected_with_faces(mask: np.ndarray) -> np.ndarray:
+    """Returns the part of a mask that is connected with the faces of the volume."""
+    parts, _ = ndimage.label(mask)
+    outside = np.unique(np.concatenate([parts[face].ravel() for face in _faces()]))
+    return np.isin(parts, outside[outside > 0])
 
 
 def _faces() -> list[tuple[slice | int, ...]]:

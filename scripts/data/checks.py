@@ -122,7 +122,10 @@ def _check_label(label: Survey, item: Item) -> None:
 def _check_grid(volume: Survey, first: Survey) -> None:
     shape, expected, other = volume.shape, first.shape[:3], Path(first.path).name
     if shape[:3] != expected or (volume is not first and len(shape) != 3):
-        raise BundleError(f"{volume.path}: shape {shape}, but {other} has {expected}; resample it to the same grid")
+        remedy = "resample it to the same grid"
+        if volume.path.lower().endswith(".seg.nrrd"):  # 3D Slicer cuts segmentations to what is drawn
+            remedy = "in 3D Slicer, export it as a label map with the scan as reference volume"
+        raise BundleError(f"{volume.path}: shape {shape}, but {other} has {expected}; {remedy}")
     corners = np.array([*itertools.product(*((0, edge - 1) for edge in expected), [1])])
     off = np.linalg.norm((volume.affine - first.affine) @ corners.T, axis=0).max()
     if off > GRID_TOLERANCE:

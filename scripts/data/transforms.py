@@ -18,7 +18,7 @@ from monai.utils import ImageMetaKey, ensure_tuple
 
 from scripts.base.errors import BundleError, one_line
 from scripts.brats import MODALITIES, MSD_CHANNELS
-from scripts.data.background import check_skull, find_background
+from scripts.data.background import check_skull, find_background, share_outline
 from scripts.data.discovery import find_cases
 from scripts.data.file_names import parse_path, refuse_name
 from scripts.data.label_meaning import tissues_of
@@ -166,13 +166,15 @@ class ScaleBrainIntensityd(MapTransform):
 
 def _clear_background(image: MetaTensor, paths: Sequence[str]) -> None:
     spacing = affine_to_spacing(image.affine).tolist()
-    for index, modality in enumerate(image.numpy()):
-        name = one_line(f"{paths[index % len(paths)]} ({MODALITIES[index]})")
+    names = [one_line(f"{paths[index % len(paths)]} ({modality})") for index, modality in enumerate(MODALITIES)]
+    found = []
+    for name, modality in zip(names, image.numpy()):
         try:
             check_skull(modality, spacing)
-            background = find_background(modality)
+            found.append(find_background(modality))
         except BundleError as error:
             raise BundleError(f"{name}: {error}") from error
+    for name, modality, background in zip(names, image.numpy(), share_outline(found)):
         if background.found and not background.mask.all():
             warn_once(f"{name}: {background.found}; it is set to 0")
             modality[background.mask] = 0  # of the tensor's own memory

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from scripts.base.errors import BundleError
 from scripts.brats import Item
-from scripts.data.background import check_skull, find_background
+from scripts.data.background import check_skull, find_background, share_outline
 from scripts.data.checks import check_case
 from scripts.data.phantoms import make_phantom
 from scripts.data.transforms import LoadScansd, ScaleBrainIntensityd
@@ -88,6 +88,44 @@ def test_a_background_that_is_not_0_is_found(name: str, channel: int) -> None:
     assert "in place of 0" in background.found
     disagree = background.mask != (scan == 0)
     assert disagree.mean() < (0.05 if name == "ringing" else 0.002)
+
+
+def cropped_in_k_space(scan: Array) -> Array:
+    """Without its highest frequencies, as scanners interpolate: Gibbs's ringing."""
+    spectrum = np.fft.fftshift(np.fft.fftn(scan.astype(np.float32)))
+    kept = np.zeros(scan.shape, bool)
+    kept[tuple(slice(axis // 10, axis - axis // 10) for axis in scan.shape)] = True
+    return np.fft.ifftn(np.fft.ifftshift(spectrum * kept)).real.astype(np.float32)
+
+
+@pytest.mark.parametrize("alter", [resampled, cropped_in_k_space])
+@pytest.mark.parametrize("rung", [(0, 1, 2, 3), (1,)])
+def test_an_outline_that_rings_is_found_in_all_modalities_together(
+    alter: Callable[[Array], Array], rung: tuple[int, ...]
+) -> None:
+    scans = [alter(scan) if channel in rung else scan for channel, scan in enumerate(SCANS)]
+    alone = [find_background(scan) for scan in scans]
+    together = share_outline(alone)
+    for channel, scan in enumerate(SCANS):
+        apart, shared = ((one[channel].mask != (scan == 0)).mean() for one in (alone, together))
+        if channel not in rung:
+            assert together[channel] is alone[channel]
+        elif len(rung) == 1:  # the others have the outline
+            assert shared == 0
+        else:
+            assert shared < 0.25 * apart
+
+
+def test_noise_is_no_ringing() -> None:
+    alone = [find_background(noisy(scan, level=2e-3)) for scan in SCANS]
+    assert all(one is other for one, other in zip(share_outline(alone), alone))
+
+
+def test_a_few_overflowing_voxels_are_no_head() -> None:
+    scan = SCANS[0].astype(np.float32)
+    places = np.argwhere(scan > 0)
+    scan[tuple(places[np.random.default_rng(0).choice(len(places), 20)].T)] = 1e9
+    check_skull(scan, SPACING)
 
 
 def test_a_background_of_0_is_left_as_it_is() -> None:

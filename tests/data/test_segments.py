@@ -27,6 +27,7 @@ def write_segments(path: Path, values: tuple[float, ...], segments: Sequence[Seg
     """Writes a label map as 3D Slicer does, by ITK."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = itk.image_from_array(np.ascontiguousarray(make_label(values).T))
+    image.SetDirection(np.diag([-1.0, -1, 1]))  # that of the scans, whose axes run to the right and to the front
     fields = image.GetMetaDataDictionary()
     for index, (name, value, layer) in enumerate(segments):
         fields[f"Segment{index}_Name"], fields[f"Segment{index}_ID"] = name, f"Segment_{index}"
