@@ -15,10 +15,7 @@ STEP, VAT, LOSSES = "scripts/method/reciprocal_step.py", "scripts/method/vat.py"
 GRADIENTS, PROCESSES = "scripts/method/accumulation.py", "scripts/base/distributed.py"
 NORM = "scripts/method/synchronised_norm.py"
 TWO_PROCESSES = "base/test_distributed.py::test_what_two_processes_compute_together_is_what_one_computes"
-SCORING_RULES, SURFACES = (
-    "scripts/evaluation/metrics/scoring_rules.py",
-    "scripts/evaluation/metrics/surface_distances.py",
-)
+BRATS2021, SURFACES = "scripts/evaluation/metrics/brats2021.py", "scripts/evaluation/metrics/surface_distances.py"
 
 # each mechanism that the method stands on: where it is, how it is cut, and the tests that must then fail
 CUTS = {
@@ -263,13 +260,13 @@ CUTS = {
         "training/test_progress.py",
     ),
     "a missed region has the worst HD95": (
-        SCORING_RULES,
+        BRATS2021,
         "return self.worst_hd95 if self.predicted or self.actual else self.absent_distance",
         "return self.absent_distance",
         "evaluation/metrics/test_scoring_rules.py",
     ),
     "a region in neither mask is a hit": (
-        SCORING_RULES,
+        BRATS2021,
         "return part / whole if whole else self.absent_overlap",
         "return part / whole if whole else math.nan",
         "evaluation/metrics/test_scoring_rules.py",

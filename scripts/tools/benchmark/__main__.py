@@ -8,14 +8,13 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
 
-from scripts.base.atomic_files import write_atomically
-from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.errors import report_bundle_errors
+from scripts.base.marked_page import check_mark, write_below
 from scripts.base.results import refuse_replacing, write_result
 from scripts.method.precision import SMALLEST_BFLOAT16_PATCH
 from scripts.tools.benchmark.measure import measure
@@ -57,8 +56,8 @@ def main() -> None:
     parser.add_argument("--output", default="output/benchmark.json", help="JSON of every run (output/benchmark.json)")
     args = parser.parse_args()
     refuse_replacing(args.output)
-    if args.page and MARK not in Path(args.page).read_text():
-        raise BundleError(f"--page {args.page}: has no line {MARK}; add it where the tables shall stand, to the end")
+    if args.page:
+        check_mark(args.page, MARK)
     found: dict[str, Any] = {"machine": machine(), "settings": args.settings, "repeats": args.repeats}
     tables = [", ".join(f"{name}: {value}" for name, value in found.items())]
     print(tables[0] + "\n")
@@ -82,8 +81,7 @@ def main() -> None:
 def _write(args: argparse.Namespace, found: dict[str, Any], tables: Sequence[str]) -> None:
     write_result(args.output, (json.dumps(found, indent=2) + "\n").encode())
     if args.page:
-        page = Path(args.page)
-        write_atomically(page, "\n".join([page.read_text().split(MARK)[0] + MARK, "", *tables]).encode())
+        write_below(args.page, MARK, "\n".join(tables))
 
 
 Group = Iterator[tuple[str, list[Task], Sequence[float] | None]]

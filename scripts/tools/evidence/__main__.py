@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.marked_page import check_mark, write_below
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.data.cohort import Cohort
 from scripts.tools.evidence.arms import ARMS, SMALL
@@ -34,6 +35,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.seeds < 1:
         raise BundleError(f"--seeds {args.seeds}: allowed are 1 and more")
+    if args.page:
+        check_mark(args.page, MARK)
     output_dir = Path(args.output_dir).resolve()
     output_dir.mkdir(parents=True, exist_ok=True)
     cohort = Cohort(args.dataset_dir, datalist=args.datalist, cache_dir=str(output_dir / "cache"))
@@ -45,8 +48,7 @@ def main() -> None:
     tables = f"{compare(cells)}\n{NOT_FOR_DIAGNOSIS}\n"
     print(tables)
     if args.page:
-        page = Path(args.page)
-        page.write_text(f"{page.read_text().split(MARK)[0]}{MARK}\n\n{tables}")
+        write_below(args.page, MARK, tables)
 
 
 if __name__ == "__main__":
