@@ -46,6 +46,7 @@ class EvaluationReport:
         scoring_rules: name of the scoring rules of the metrics.
         html: whether to write the pictures and `report.html`.
         viewer_cases: number of cases, from the worst to the best, in the pictures and the viewer.
+        confidence: whether to show the critic's confidence, where there is a map of it.
         checkpoints: paths of the weights, which the report names.
         sections: functions that return an additional section of the report, or None if they have none.
     """
@@ -58,6 +59,7 @@ class EvaluationReport:
         scoring_rules: str = "brats2021",
         html: bool = False,
         viewer_cases: int = 3,
+        confidence: bool = True,
         checkpoints: str | Sequence[str] = (),
         sections: Sequence[Callable[[], Section | None]] = (),
     ) -> None:
@@ -70,6 +72,7 @@ class EvaluationReport:
         self.scoring_rules = scoring_rules
         self.html = html
         self.viewer_cases = viewer_cases
+        self.confidence = confidence
         self.checkpoints = checkpoints
         self.sections = sections
         self._cases: list[str] = []
@@ -103,6 +106,7 @@ class EvaluationReport:
                 [items[case] for case in cases],
                 metrics,
                 viewer_cases=self.viewer_cases,
+                confidence=self.confidence,
                 facts=facts,
                 sections=sections,
                 **options,
@@ -150,6 +154,7 @@ def write_pages(
     metrics: Mapping[str, Array],
     *,
     viewer_cases: int = 3,
+    confidence: bool = True,
     **report: Any,
 ) -> Path:
     """Writes `boxplots.png`, `slices.png` and `report.html`, and returns the path of `report.html`.
@@ -161,6 +166,7 @@ def write_pages(
         items: the N cases, as `report.volumes.load_volumes` takes them.
         metrics: values (N, 3) of cases and regions by names of `report.tables.METRIC_FORMATS`.
         viewer_cases: number of cases to show.
+        confidence: whether to show the confidence maps.
         report: further arguments of `report.page.write_report`.
 
     Raises:
@@ -170,7 +176,7 @@ def write_pages(
     boxes = draw_box_plots(metrics)
     write_result(folder / "boxplots.png", boxes)
     plots = [Plot("Distribution over the cases, as Fig. 3 of the paper.", boxes)]
-    slices, viewer = _show_cases(folder, items, metrics, viewer_cases)
+    slices, viewer = _show_cases(folder, items, metrics, viewer_cases, confidence=confidence)
     if slices:
         picture = draw_slices(slices)
         write_result(folder / "slices.png", picture)
@@ -185,12 +191,12 @@ def write_pages(
 
 
 def _show_cases(
-    folder: Path, items: Sequence[Item], metrics: Mapping[str, Array], count: int
+    folder: Path, items: Sequence[Item], metrics: Mapping[str, Array], count: int, *, confidence: bool
 ) -> tuple[list[CaseSlice], list[ViewerCase]]:
     slices, viewer = [], []
     dice = checked(metrics).get("dice", np.full((len(items), 3), np.nan))
     for number, (index, reason) in enumerate(choose_cases(dice, count)):
-        volumes = load_volumes(items[index], folder, levels=LEVELS)
+        volumes = load_volumes(items[index], folder, levels=LEVELS, confidence=confidence)
         slices.append(take_slice(volumes, title=f"{reason}  ·  {volumes.case}"))
         viewer.append(pack_case(volumes, number=number, reason=reason, dice=list(dice[index])))
     return slices, viewer

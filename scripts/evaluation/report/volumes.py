@@ -58,13 +58,14 @@ class CaseVolumes:
         return int(right), int(front), index
 
 
-def load_volumes(item: Item, output_dir: PathLike, *, levels: int = 256) -> CaseVolumes:
+def load_volumes(item: Item, output_dir: PathLike, *, levels: int = 256, confidence: bool = True) -> CaseVolumes:
     """Reads the scans and the truth of a case, and the label map and confidence that inference has written.
 
     Args:
         item: item of the evaluation's dataset; `label` may be missing.
         output_dir: folder of `<case>_seg.nii.gz` and, optionally, `<case>_confidence.nii.gz`.
         levels: number of grey levels; fewer take less space when compressed.
+        confidence: whether to read the confidence.
 
     Raises:
         BundleError: if the label map is missing, a file cannot be read, or grids differ.
@@ -72,10 +73,10 @@ def load_volumes(item: Item, output_dir: PathLike, *, levels: int = 256) -> Case
     segmentation = Path(output_dir) / f"{item['case']}_seg.nii.gz"
     if not segmentation.is_file():
         raise BundleError(f"{segmentation}: not found; let the evaluation save label maps, or set `html: false`.")
-    confidence = Path(output_dir) / f"{item['case']}_confidence.nii.gz"
     files: dict[str, Any] = {**item, "prediction": segmentation}
-    if confidence.is_file():
-        files["confidence"] = confidence
+    certainty = Path(output_dir) / f"{item['case']}_confidence.nii.gz"
+    if confidence and certainty.is_file():
+        files["confidence"] = certainty
     volumes = _load(files)
     image = volumes["image"]
     start, end = generate_spatial_bounding_box(image, lambda x: x != 0, margin=2, allow_smaller=True)

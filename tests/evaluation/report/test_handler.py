@@ -101,6 +101,9 @@ def test_pages_are_made_from_the_files_of_the_worst_median_and_best_case(
     assert 'id="volume-2-truth"' in page
     assert imread(output_dir / "boxplots.png").shape[1] > 1000
     assert imread(output_dir / "slices.png").shape[0] > 1000
+    assert 'id="volume-2-confidence-TC"' in page
+    evaluate(items, EvaluationReport(output_dir, "t", html=True, confidence=False))  # the maps are of a former run
+    assert "-confidence-TC" not in (output_dir / "report.html").read_text()
 
 
 def test_a_page_without_viewer_needs_no_label_maps(tmp_path: Path) -> None:

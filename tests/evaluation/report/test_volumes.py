@@ -94,6 +94,7 @@ def test_confidence_is_in_per_cent_within_the_brain(tmp_path: Path) -> None:
     for region, part in zip(volumes.confidence, (1.0, 0.5, 0.01)):
         expected = np.broadcast_to(100 * part * heights, brain.shape)[brain]
         np.testing.assert_allclose(region[brain], expected.clip(1), atol=0.51)
+    assert load_volumes(item, tmp_path / "out", confidence=False).confidence is None
 
 
 def test_a_case_without_truth_or_confidence_lacks_just_these(tmp_path: Path) -> None:
@@ -140,3 +141,16 @@ def test_the_focus_is_in_the_widest_plane_of_the_tumour_else_of_the_brain() -> N
     assert volumes.focus == (3, 3, 1)
     truth[1, 1, 2] = 4
     assert volumes.focus == (1, 1, 2)
+
+
+def test_values_and_channels_mean_what_the_data_set_says(tmp_path: Path) -> None:
+    item = write_case(tmp_path, np.eye(4))
+    plain = load_volumes(item, tmp_path)
+    image = np.stack([np.asarray(nib.Nifti1Image.from_filename(path).dataobj) for path in item["image"]], axis=-1)
+    nib.save(nib.Nifti1Image(image[..., [1, 0, 3, 2]], np.eye(4)), tmp_path / "a.nii.gz")
+    described = load_volumes(
+        item | {"image": [str(tmp_path / "a.nii.gz")], "channels": [1, 0, 3, 2], "values": {1: 2, 2: 1, 4: 4}}, tmp_path
+    )
+    np.testing.assert_array_equal(described.image, plain.image)
+    assert plain.truth is not None
+    np.testing.assert_array_equal(described.truth, np.array([0, 2, 1, 3, 4], np.uint8)[plain.truth])
