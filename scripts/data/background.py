@@ -75,7 +75,7 @@ def find_background(modality: np.ndarray) -> Background:
     corners = _corners(modality)
     level = float(np.median(corners))
     same = modality == corners.dtype.type(level)
-    if same.mean() >= CONSTANT:
+    if same.mean() >= CONSTANT and not _undershoots(modality, level, same):
         return Background(same, "" if level == 0 else f"has the background {level:.6g} in place of 0")
     contrast = float(np.percentile(np.abs(modality - level), 99))
     spread = float(np.percentile(np.abs(corners - level), 99))
@@ -115,6 +115,15 @@ def check_skull(modality: np.ndarray, spacing: ArrayLike) -> None:
         raise BundleError(f"shows a whole head ({litres:.1f} l, a brain has up to {LARGEST_BRAIN}); {STRIP}")
     if litres > LEAST_HEAD and _has_dark_layer(thinned, inside, size):
         raise BundleError(f"shows a whole head (scalp, dark bone and brain from outside inwards); {STRIP}")
+
+
+def _undershoots(modality: np.ndarray, level: float, same: np.ndarray) -> bool:
+    """Tells whether what is darker than a constant background is little and lies beside it, as ringing that was cut."""
+    below = modality < level
+    count = below.sum()
+    if not 1e-3 < count / max(1, (~same).sum()) < 0.2:  # a z-scored brain has more
+        return False
+    return bool((below & ndimage.binary_dilation(same, iterations=3)).sum() > 0.9 * count)
 
 
 def _has_dark_layer(modality: np.ndarray, inside: np.ndarray, size: np.ndarray) -> bool:
