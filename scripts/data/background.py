@@ -107,7 +107,7 @@ def check_skull(modality: np.ndarray, spacing: ArrayLike) -> None:
     """
     step = math.ceil((modality.size / SAMPLES) ** (1 / 3))
     thinned = modality[::step, ::step, ::step]
-    background = find_background(thinned).mask
+    background = find_background(thinned).mask  # and no nearer outline, which would cut scalp off
     size = step * np.asarray(spacing, float)
     inside = ndimage.binary_fill_holes(~background)
     litres = float(inside.sum() * size.prod() / 1e6)
@@ -121,9 +121,9 @@ def _undershoots(modality: np.ndarray, level: float, same: np.ndarray) -> bool:
     """Tells whether what is darker than a constant background is little and lies beside it, as ringing that was cut."""
     below = modality < level
     count = below.sum()
-    if not 1e-3 < count / max(1, (~same).sum()) < 0.2:  # a z-scored brain has more
+    if not 1e-3 < count / max(1, (~same).sum()) < 0.35:  # a z-scored brain has more
         return False
-    return bool((below & ndimage.binary_dilation(same, iterations=3)).sum() > 0.9 * count)
+    return bool((below & ndimage.binary_dilation(same, iterations=6)).sum() > 0.9 * count)
 
 
 def _has_dark_layer(modality: np.ndarray, inside: np.ndarray, size: np.ndarray) -> bool:
