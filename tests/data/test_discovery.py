@@ -6,19 +6,14 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
-import nibabel as nib
 import numpy as np
 import pytest
-from monai.data import Dataset, PersistentDataset
-from monai.transforms import Lambda
 
 from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.checks import check_cases
 from scripts.data.discovery import find_cases
-from scripts.data.item_files import hash_item
 from scripts.data.patients import patient_of
 from tests.data.test_checks import MODALITIES, make_case, make_label, make_scan, save, save_dicom
 
@@ -210,29 +205,3 @@ def test_folders_that_may_not_be_read(tmp_path: Path) -> None:
 )
 def test_patients(case: str, patient: str) -> None:
     assert patient_of(case) == patient
-
-
-def test_the_hash_follows_every_file(tmp_path: Path) -> None:
-    item = make_case(tmp_path)
-    item["image"][3] = save_dicom(tmp_path / "flair", make_scan(3), 3)
-    hashes = {hash_item(item)}
-    assert hash_item(cast(Item, dict(reversed(item.items())))) in hashes
-    for path in (item["image"][0], item["label"], os.path.join(item["image"][3], "007.dcm")):
-        os.utime(path, ns=(0, os.stat(path).st_mtime_ns + 1))
-        hashes.add(hash_item(item))
-    item["layout"] = "brats2023"
-    hashes.add(hash_item(item))
-    assert len(hashes) == 5
-
-
-def test_a_persistent_data_set_sees_a_replaced_file(tmp_path: Path) -> None:
-    load = Lambda(lambda item: float(nib.load(item["image"][0]).get_fdata().sum()))  # type: ignore[attr-defined]
-
-    def read() -> float:
-        return PersistentDataset([item], load, cache_dir=tmp_path / "cache", hash_func=hash_item)[0]
-
-    item = make_case(tmp_path)
-    first = read()
-    assert read() == first == Dataset([item], load)[0]
-    save(Path(item["image"][0]), make_scan(99))
-    assert read() == Dataset([item], load)[0] != first
