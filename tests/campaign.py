@@ -249,8 +249,9 @@ def _wrong_result(fault: Fault, dataset: Path, output: Path, reference: nib.Nift
         if kind != "seg" and (path := dataset / fault.case / f"{fault.case}_{kind}{fault.suffix}").exists()
     ]
     images = images or [nib.Nifti1Image.from_filename(next((dataset / fault.case).glob("*[tT]1*")))]
-    if labels.shape != images[0].shape or not np.allclose(result.affine, images[0].affine, atol=1e-3):
-        return f"the result's grid {labels.shape} is not the input's {images[0].shape}"
+    expected = images[0].shape[:3] if set(images[0].shape[3:]) <= {1} else images[0].shape
+    if labels.shape != expected or not np.allclose(result.affine, images[0].affine, atol=1e-3):
+        return f"the result's grid {labels.shape} is not the input's {expected}"
     if not set(np.unique(labels)) <= {0, 1, 2, 4}:
         return f"the result's labels are {np.unique(labels)}"
     sound = [nib.Nifti1Image.from_bytes(nifti(kind)) for kind in ("t1", "t1ce", "t2", "flair") if kind in fault.kinds]

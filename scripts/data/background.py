@@ -75,7 +75,7 @@ def find_background(modality: np.ndarray) -> Background:
     corners = _corners(modality)
     level = float(np.median(corners))
     same = modality == corners.dtype.type(level)
-    if same.mean() >= CONSTANT and not _undershoots(modality, level, same):
+    if same.mean() >= CONSTANT and (level != 0 or not _undershoots(modality, same)):
         return Background(same, "" if level == 0 else f"has the background {level:.6g} in place of 0")
     contrast = float(np.percentile(np.abs(modality - level), 99))
     spread = float(np.percentile(np.abs(corners - level), 99))
@@ -117,11 +117,11 @@ def check_skull(modality: np.ndarray, spacing: ArrayLike) -> None:
         raise BundleError(f"shows a whole head (scalp, dark bone and brain from outside inwards); {STRIP}")
 
 
-def _undershoots(modality: np.ndarray, level: float, same: np.ndarray) -> bool:
-    """Tells whether what is darker than a constant background is little and lies beside it, as ringing that was cut."""
-    below = modality < level
+def _undershoots(modality: np.ndarray, same: np.ndarray) -> bool:
+    """Tells whether what is below a background of 0 is little and lies beside it, as ringing that was cut or rounded."""
+    below = modality < 0
     count = below.sum()
-    if not 1e-3 < count / max(1, (~same).sum()) < 0.35:  # a z-scored brain has more
+    if not 1e-3 < count / max(1, (~same).sum()) < 0.25:  # a z-scored brain has more
         return False
     return bool((below & ndimage.binary_dilation(same, iterations=6)).sum() > 0.9 * count)
 

@@ -117,6 +117,14 @@ def test_an_outline_that_rings_is_found_in_all_modalities_together(
             assert shared < 0.25 * apart
 
 
+@pytest.mark.parametrize("background", [-2, -1, 0])
+def test_a_brain_that_is_darker_than_its_background_in_part_does_not_ring(background: float) -> None:
+    for scan in SCANS:
+        found = find_background(z_scored(scan, background=background))
+        assert found.brain is None
+        np.testing.assert_array_equal(found.mask, scan == 0)
+
+
 def test_noise_is_no_ringing() -> None:
     alone = [find_background(noisy(scan, level=2e-3)) for scan in SCANS]
     assert all(one is other for one, other in zip(share_outline(alone), alone))
