@@ -118,10 +118,10 @@ def check_skull(modality: np.ndarray, spacing: ArrayLike) -> None:
 
 
 def _undershoots(modality: np.ndarray, same: np.ndarray) -> bool:
-    """Tells whether what is below a background of 0 is little and lies beside it, as ringing that was cut or rounded."""
+    """Tells whether what is below a background of 0 is little and lies beside it, as ringing that was rounded."""
     below = modality < 0
     count = below.sum()
-    if not 1e-3 < count / max(1, (~same).sum()) < 0.25:  # a z-scored brain has more
+    if not 1e-3 < count / max(1, (~same).sum()) < 0.35:  # a z-scored brain has more
         return False
     return bool((below & ndimage.binary_dilation(same, iterations=6)).sum() > 0.9 * count)
 
