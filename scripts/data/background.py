@@ -118,12 +118,14 @@ def check_skull(modality: np.ndarray, spacing: ArrayLike) -> None:
 
 
 def _undershoots(modality: np.ndarray, same: np.ndarray) -> bool:
-    """Tells whether what is below a background of 0 is little and lies beside it, as ringing that was rounded."""
+    """Tells whether what is below a background of 0 is little and wraps the brain, as ringing that was rounded."""
     below = modality < 0
-    count = below.sum()
-    if not 1e-3 < count / max(1, (~same).sum()) < 0.35:  # a z-scored brain has more
+    if not 1e-3 < below.sum() / max(1, (~same).sum()) < 0.35:  # a z-scored brain has more
         return False
-    return bool((below & ndimage.binary_dilation(same, iterations=6)).sum() > 0.9 * count)
+    brain = ndimage.binary_opening(ndimage.binary_fill_holes(modality > 0), iterations=2)
+    surface = brain & ~ndimage.binary_erosion(brain)
+    # where a brain's intensities were moved down, only some of its surface is below 0
+    return bool((surface & ndimage.binary_dilation(below, iterations=2)).sum() > 0.9 * surface.sum())
 
 
 def _has_dark_layer(modality: np.ndarray, inside: np.ndarray, size: np.ndarray) -> bool:

@@ -125,6 +125,13 @@ def test_a_brain_that_is_darker_than_its_background_in_part_does_not_ring(backgr
         np.testing.assert_array_equal(found.mask, scan == 0)
 
 
+@pytest.mark.parametrize("percent", [1, 5, 50])
+def test_a_brain_whose_intensities_were_moved_below_0_does_not_ring(percent: float) -> None:
+    for scan in SCANS:
+        moved = np.where(scan > 0, scan - np.percentile(scan[scan > 0], percent) - 0.5, 0)
+        np.testing.assert_array_equal(find_background(moved).mask, scan == 0)
+
+
 def test_noise_is_no_ringing() -> None:
     alone = [find_background(noisy(scan, level=2e-3)) for scan in SCANS]
     assert all(one is other for one, other in zip(share_outline(alone), alone))
