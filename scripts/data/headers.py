@@ -34,7 +34,8 @@ def check_units(header: Any) -> None:
 def check_header(shape: Sequence[int], affine: np.ndarray, dtype: np.dtype) -> None:
     """Raises a `BundleError` for voxels that are no real numbers, or a size or spacing that no scan has."""
     if dtype.kind not in "biuf":
-        raise BundleError(f"voxels of type {dtype}; only real numbers are allowed, save its magnitude")
+        remedy = "save its magnitude" if dtype.kind == "c" else "save one number a voxel, no colours"
+        raise BundleError(f"voxels of type {dtype}; only real numbers are allowed, {remedy}")
     if not all(0 < axis <= MAX_AXIS for axis in shape) or math.prod(shape[:3]) > MAX_VOXELS or len(shape) > 5:
         limits = f"1 to {MAX_AXIS} voxels along an axis and {MAX_VOXELS >> 20} Mi in all"
         raise BundleError(f"its header announces the shape {tuple(shape)}; allowed are {limits}; export it again")
