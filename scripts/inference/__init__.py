@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "confidence": ["CriticConfidenced"],
+        "confidence": ["CriticConfidenced", "SwapConfidenced"],
         "dicom_seg": ["SaveDicomSegd"],
         "exported": ["load_exported"],
         "inferer": ["AveragingInferer", "BrainInferer"],

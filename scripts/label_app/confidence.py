@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, REGIONS, TISSUE_VALUES
-from scripts.evaluation.reliability.scores import ZONES, distance_within, entropy
+from scripts.evaluation.metrics.surface_distances import distance_within
+from scripts.evaluation.reliability.scores import ZONES, entropy
 
 Metrics = dict[str, Any]
 # The order of cases, the first slice to look at and the map use the entropy of the segmenter's own probabilities:

@@ -5,30 +5,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
 from monai.data import set_track_meta
-from monai.transforms import Compose
 from monai.utils import set_determinism
 from sklearn.linear_model import LogisticRegression
-from torch import nn
 
-from scripts.base.atomic_files import to_bytes
-from scripts.base.errors import report_bundle_errors
-from scripts.base.results import refuse_replacing, set_aside, write_result
-from scripts.base.weights import load_weights
+from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.settings_check import check_settings
 from scripts.brats import NOT_FOR_DIAGNOSIS, Item
 from scripts.data.cohort import Cohort
 from scripts.method.losses import CriticLoss, neighbourhood_weights
 from scripts.method.networks import CERTAIN, VolumetricCritic
 from scripts.method.spoilt_masks import SpoiltMasks
-from scripts.method.vat import adversarial_direction
+from scripts.tools.critic_predictions import Patches, Predictions, Record, read_records
 
 BUNDLE = Path(__file__).resolve().parents[2]
-CONTRASTS, MISSING = 2, 2  # disturbed copies of each image
 
 
 def main() -> None:
@@ -36,111 +32,109 @@ def main() -> None:
 
     In `configs/train.yaml` the critic learns while the segmenter does. Here the segmenter stands still, so that its
     predictions are computed once. The critic's scales are fitted on cases that neither network was trained on.
+
+    A run that was stopped keeps the predictions; the training, a few minutes, begins anew.
     """
     report_bundle_errors()
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.train_critic", description="A critic afterwards")
     parser.add_argument("dataset_dir", help="folder of labelled cases; their training part is used")
     parser.add_argument("--calibration_dir", required=True, help="labelled cases that the segmenter never saw")
     parser.add_argument("--model", default=str(BUNDLE / "models" / "model.pt"), help="the segmenter's weights")
-    parser.add_argument(
-        "--output",
-        default=str(BUNDLE / "models" / "critic.pt"),
-        help="the critic's weights",
-    )
+    parser.add_argument("--output", default=str(BUNDLE / "models" / "critic.pt"), help="the critic's weights")
     parser.add_argument("--predictions_dir", default="output/predictions", help="where predictions are kept")
     parser.add_argument("--more_predictions", nargs="*", default=[], help="folders of other segmenters' predictions")
     parser.add_argument("--steps", type=int, default=600, help="of two patches (600)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, over those of configs/train.yaml")
     args = parser.parse_args()
-    set_determinism(args.seed)
-    set_track_meta(False)
-    config = ConfigParser()
-    config.read_config(str(BUNDLE / "configs" / "train.yaml"))
-    config.update(args.settings)
-    config.read_meta(str(BUNDLE / "configs" / "metadata.json"))
-    segmenter = load_weights(config.get_parsed_content("network"), args.model).eval()
-    critic, preprocess = config.get_parsed_content("critic"), config.get_parsed_content("validate#preprocessing")
-    folder, cache_dir = Path(args.predictions_dir), config.get_parsed_content("cache_dir")
-    training = [
-        path
-        for item in Cohort(args.dataset_dir, cache_dir=cache_dir).training_cases()
-        for path in predict(item, segmenter, preprocess, folder=folder, disturbed=True)
-    ]
-    training += [path for other in args.more_predictions for path in sorted(Path(other).glob("*.pt"))]
-    unseen = [
-        path
-        for item in Cohort(args.calibration_dir, cache_dir=cache_dir).sound_cases()
-        for path in predict(item, segmenter, preprocess, folder=folder)
-    ]
-    loss, spoil = config.get_parsed_content("critic_loss"), config.get_parsed_content("spoilt_masks")
-    train(critic, training, loss=loss, spoil=spoil, steps=args.steps, seed=args.seed)
-    if critic.starts_from_certainty:
-        critic.scales.copy_(fit_scales(critic, unseen))
-    output = Path(args.output)
-    if output.exists():  # such as the shipped weights
-        set_aside(output, f"{output.stem}.previous.pt")
-    write_result(output, to_bytes({name: tensor.contiguous() for name, tensor in critic.state_dict().items()}))
+    if args.steps < 1:
+        raise BundleError(f"--steps is {args.steps}; allowed: a whole number from 1 on.")
+    config = read_config(args.settings, seed=args.seed)
+    items, unseen = choose_cases(args.dataset_dir, args.calibration_dir, cache_dir=config["cache_dir"])
+    predictions = Predictions(config, args.model, folder=args.predictions_dir)
+    paths = predictions.of(items, disturbed=True) + find_more(args.more_predictions)
+    critic = train_form(config, read_records(paths), steps=args.steps, seed=args.seed)
+    critic.scales.copy_(fit_scales(critic, read_records(predictions.of(unseen))))
+    torch.save({name: tensor.contiguous() for name, tensor in critic.state_dict().items()}, args.output)
     print(f"{args.output}: scales {critic.scales.tolist()}. {NOT_FOR_DIAGNOSIS}")
 
 
-def predict(
-    item: Item, segmenter: nn.Module, preprocess: Compose, *, folder: Path, disturbed: bool = False
-) -> list[Path]:
-    """Writes image, logits and label of a case, and of disturbed copies of its image, unless they are there.
+def read_config(settings: Mapping[str, Any], *, seed: int) -> ConfigParser:
+    """Returns `configs/train.yaml` with other settings, and makes what follows deterministic.
 
-    Returns:
-        The files.
+    Raises:
+        BundleError: for a setting that is unknown or has a wrong value.
     """
-    kinds = ["clean"]
-    if disturbed:
-        kinds += [f"contrast{i}" for i in range(CONTRASTS)] + [f"missing{i}" for i in range(MISSING)] + ["vat"]
-    paths = [folder / f"{item['case']}_{kind}.pt" for kind in kinds]
-    if all(path.exists() for path in paths):
-        return paths
-    refuse_replacing(*paths)
-    data = preprocess(item)
-    image, label = torch.as_tensor(data["image"]).float()[None], torch.as_tensor(data["label"])[None]
-    generator = torch.Generator().manual_seed(len(item["case"]))
-    for kind, path in zip(kinds, paths):
-        seen = disturb(image, label, kind, segmenter=segmenter, generator=generator)
-        with torch.no_grad():
-            logits = segmenter(seen)
-        record = {"image": (image if kind == "vat" else seen)[0].half(), "logits": logits[0].half()}
-        write_result(path, to_bytes(record | {"label": label[0].to(torch.uint8)}))
-    return paths
+    set_determinism(seed)
+    set_track_meta(False)
+    config = ConfigParser()
+    config.read_config(str(BUNDLE / "configs" / "train.yaml"))
+    config.read_meta(str(BUNDLE / "configs" / "metadata.json"))
+    config.update({"bundle_root": str(BUNDLE), "device": "cpu", "seed": seed, **settings})
+    check_settings(config)
+    config["cache_dir"] = config.get_parsed_content("cache_dir")
+    return config
 
 
-def disturb(
-    image: torch.Tensor, label: torch.Tensor, kind: str, *, segmenter: nn.Module, generator: torch.Generator
-) -> torch.Tensor:
-    """Returns an image (1, 4, H, W, D) as it is, with other contrasts, a faint modality, or VAT's perturbation."""
-    each = torch.rand(4, generator=generator).view(4, 1, 1, 1)
-    if kind.startswith("contrast"):
-        return image ** (2 * each - 1).exp()
-    if kind.startswith("missing"):
-        faint = torch.ones(4, 1, 1, 1)
-        faint[each.argmax()] = max(0.0, 0.8 * float(torch.rand((), generator=generator)) - 0.3)
-        return image * faint
-    if kind == "vat":
-        return image + adversarial_direction(segmenter, image, label.float(), epsilon=0.05)
-    return image
+def choose_cases(dataset_dir: str, unseen_dir: str, *, cache_dir: str) -> tuple[list[Item], list[Item]]:
+    """Returns the training cases of a data set, never its held-out ones, and all cases of another.
+
+    Raises:
+        BundleError: if a patient is in both data sets.
+    """
+    cohort, others = Cohort(dataset_dir, cache_dir=cache_dir), Cohort(unseen_dir, cache_dir=cache_dir).sound_cases()
+    shared = {item["patient"] for item in cohort.sound_cases()} & {item["patient"] for item in others}
+    if shared:
+        raise BundleError(
+            f"{unseen_dir}: {', '.join(sorted(shared)[:3])} is also in {dataset_dir}; "
+            "give cases of patients that are not in it."
+        )
+    return cohort.training_cases(), others
+
+
+def find_more(folders: Sequence[str]) -> list[Path]:
+    """Returns the files of other segmenters' predictions.
+
+    Raises:
+        BundleError: if a folder has none.
+    """
+    found = {folder: sorted(Path(folder).glob("*.pt")) for folder in folders}
+    for folder, paths in found.items():
+        if not paths:
+            raise BundleError(f"--more_predictions {folder}: no predictions (.pt) in it; name the folder they are in.")
+    return [path for paths in found.values() for path in paths]
+
+
+def train_form(config: ConfigParser, records: Sequence[Record], *, steps: int, seed: int) -> VolumetricCritic:
+    """Returns the critic of a config, trained on predictions by its loss and spoilt masks."""
+    critic, loss, spoil = (config.get_parsed_content(name) for name in ("critic", "critic_loss", "spoilt_masks"))
+    train(critic, records, loss=loss, spoil=spoil, steps=steps, seed=seed)
+    return critic
 
 
 def train(
-    critic: VolumetricCritic, paths: list[Path], *, loss: CriticLoss, spoil: SpoiltMasks | None, steps: int, seed: int
+    critic: VolumetricCritic,
+    records: Sequence[Record],
+    *,
+    loss: CriticLoss,
+    spoil: SpoiltMasks | None,
+    steps: int,
+    seed: int,
 ) -> None:
-    """Trains a critic on random patches of predictions; in every fifth step, on masks spoilt on purpose."""
-    records = [torch.load(path, weights_only=True) for path in paths]
-    patches = Patches(records, seed=seed)
+    """Trains a critic on random patches of predictions.
+
+    In every fifth step, a critic of the correctness sees masks spoilt on purpose in their place. A critic of the
+    source always sees the true masks beside the predictions, from which it shall tell them.
+    """
     optimizer = torch.optim.Adam(critic.parameters(), 3e-3)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, steps, 0.9)
     critic.train()
-    for step, batch in zip(range(steps), patches.batches()):
-        image, masks, label = (batch[key].float() for key in ("image", "logits", "label"))
-        masks = masks.sigmoid()
+    for step, batch in zip(range(steps), Patches(records, seed=seed).batches()):
+        image, label, masks = batch["image"], batch["label"], batch["logits"].sigmoid()
         if spoil and step % 5 == 0:
             masks = spoil(label, step)
+        if loss.judges == "source":
+            masks, image = torch.cat([label, masks]), image.repeat(2, 1, 1, 1, 1)
         current = loss(critic(masks, image), masks, label)
         optimizer.zero_grad()
         current.backward()
@@ -151,66 +145,28 @@ def train(
     critic.eval()
 
 
-class Patches:
-    """Draws patches of 48 voxels along an edge, most of them around a true or predicted tumour.
-
-    Args:
-        records: `image`, `logits` and `label` of predictions.
-        seed: seed of the draws.
-    """
-
-    def __init__(self, records: list[dict[str, torch.Tensor]], *, seed: int, edge: int = 48) -> None:
-        self.records, self.edge = records, edge
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def batches(self, size: int = 2) -> Iterator[dict[str, torch.Tensor]]:
-        """Yields batches without end."""
-        while True:
-            drawn = [self._patch(self.records[self._below(len(self.records))]) for _ in range(size)]
-            yield {key: torch.stack([patch[key] for patch in drawn]) for key in drawn[0]}
-
-    def _patch(self, record: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        shape = record["label"].shape[1:]
-        centres = ((record["label"][1] > 0) | (record["logits"][1] > 0)).nonzero()
-        corner = [self._below(max(side - self.edge, 0) + 1) for side in shape]
-        if len(centres) and self._below(6):
-            centre = centres[self._below(len(centres))].tolist()
-            drawn = [c - self._below(self.edge) for c in centre]
-            corner = [min(max(c, 0), max(side - self.edge, 0)) for c, side in zip(drawn, shape)]
-        box = (slice(None), *(slice(c, c + self.edge) for c in corner))
-        axes = [axis for axis in (1, 2, 3) if self._below(2)]
-        fill = {"image": 0, "logits": -8, "label": 0}
-        return {key: _padded(record[key][box], self.edge, fill[key]).flip(axes) for key in fill}
-
-    def _below(self, count: int) -> int:
-        return int(torch.randint(count, (), generator=self.generator))
-
-
-def _padded(patch: torch.Tensor, edge: int, value: float) -> torch.Tensor:
-    missing = [edge - side for side in reversed(patch.shape[1:])]
-    return nn.functional.pad(patch, [length for side in missing for length in (0, side)], value=value)
-
-
 @torch.no_grad()
-def fit_scales(critic: VolumetricCritic, paths: list[Path]) -> torch.Tensor:
-    """Returns the scales a and b of the critic under which its opinion is a probability around tumours.
+def fit_scales(critic: VolumetricCritic, records: Sequence[Record]) -> torch.Tensor:
+    """Returns the scales a and b of the critic under which its confidence is a probability around tumours.
 
-    They maximise the likelihood of P(Y_v = 1) = sigmoid(a z_v + b c_v), z being the segmenter's logits and c their
-    correction by the critic: Platt's scaling, of two scores.
+    They maximise the likelihood of P(m_v is right) = sigmoid(s_v (a z_v + b c_v)), z being the segmenter's logits, s
+    their sign and c their correction by the critic: Platt's scaling, of two scores. A critic that does not start from
+    the certainty has only b.
     """
-    scores, truths = [], []
     critic.scales.copy_(torch.tensor([0.0, 1.0]))
-    for path in paths:
-        record = {key: tensor[None].float() for key, tensor in torch.load(path, weights_only=True).items()}
-        mask = record["logits"].sigmoid()
-        weights = neighbourhood_weights(mask, record["label"])
+    scores, rights = [], []
+    for record in records:
+        image, logits, label = (record[name][None].float() for name in ("image", "logits", "label"))
+        mask = logits.sigmoid()
+        weights = neighbourhood_weights(mask, label)
         near = weights > weights.min()
-        side = torch.where(mask > 0.5, 1.0, -1.0)
-        correction = side * critic(mask, record["image"])
-        scores.append(torch.stack([mask.logit(eps=CERTAIN)[near], correction[near]], dim=1))
-        truths.append(record["label"][near])
-    fitted = LogisticRegression(fit_intercept=False, C=1e6).fit(torch.cat(scores), torch.cat(truths))
-    return torch.as_tensor(fitted.coef_[0], dtype=torch.float32)
+        columns = [critic(mask, image)[near]]
+        if critic.starts_from_certainty:
+            columns.insert(0, mask.logit(eps=CERTAIN).abs()[near])
+        scores.append(torch.stack(columns, dim=1))
+        rights.append(((mask > 0.5) == (label > 0.5))[near])
+    fitted = LogisticRegression(fit_intercept=False, C=1e6).fit(torch.cat(scores), torch.cat(rights))
+    return torch.as_tensor([1.0, *fitted.coef_[0]][-2:], dtype=torch.float32)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distances between the surfaces of two masks, and their metrics: HD95, pooled HD95 and surface Dice."""
+"""Distances between the surfaces of two masks and to a mask, and metrics: HD95, pooled HD95 and surface Dice."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,3 +73,16 @@ def bounding_box(mask: np.ndarray, margin: Sequence[int]) -> tuple[slice, ...]:
 def surface(mask: np.ndarray) -> np.ndarray:
     """Returns the voxels of a mask that have a face neighbour outside of it; see `surface_distances`."""
     return mask & ~ndimage.binary_erosion(mask)
+
+
+def distance_within(mask: np.ndarray, spacing: Sequence[float], *, reach: float) -> np.ndarray:
+    """Returns each voxel's distance in mm to the nearest voxel of a mask (H, W, D), infinity beyond `reach` mm."""
+    distance = np.full(mask.shape, np.inf, np.float32)
+    margins = [math.ceil(reach / size) for size in spacing]
+    components, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    # one component at a time, because the box around all of them is often the whole brain
+    for component in ndimage.find_objects(components):
+        box = tuple(slice(max(side.start - m, 0), side.stop + m) for side, m in zip(component, margins))
+        found = ndimage.distance_transform_edt(~mask[box], sampling=spacing)
+        distance[box] = np.minimum(distance[box], np.where(found <= reach, found, np.inf))
+    return distance

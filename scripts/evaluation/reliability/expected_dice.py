@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from scripts.evaluation.metrics.surface_distances import bounding_box, distance_within
+
+REACH = 10.0  # mm from the prediction; farther away nothing is taken to be missed
 # share of the cases whose true volume the interval should hold
 COVERAGE = 0.8
+EXPECTED = ("expected_dice", "expected_volume_ml", "volume_low_ml", "volume_high_ml")
 
 
 class Expectation(NamedTuple):
@@ -52,3 +58,29 @@ def expectation(mask: np.ndarray, confidence: np.ndarray) -> Expectation:
     low, high = (1 + COVERAGE) / 2, (1 - COVERAGE) / 2
     dice = 2 * hit / whole if whole > 0 else 1.0
     return Expectation(dice=dice, volume=volume, low=int((region > low).sum()), high=int((region > high).sum()))
+
+
+def expected_of_case(prediction: np.ndarray, confidence: np.ndarray, *, spacing: Sequence[float]) -> dict[str, list]:
+    """Returns what is expected of a case, the values of its regions by name of the report's metrics.
+
+    Args:
+        prediction: binary regions (3, H, W, D).
+        confidence: the critic's, (3, H, W, D).
+        spacing: voxel size in mm along each axis.
+
+    Returns:
+        `expected_dice`, `expected_volume_ml`, `volume_low_ml` and `volume_high_ml`; NaN where nothing was predicted.
+    """
+    rows = [_of_region(p > 0.5, c, spacing) for p, c in zip(prediction, confidence)]
+    return dict(zip(EXPECTED, map(list, zip(*rows))))
+
+
+def _of_region(mask: np.ndarray, confidence: np.ndarray, spacing: Sequence[float]) -> tuple[float, ...]:
+    if not mask.any():
+        return (math.nan,) * len(EXPECTED)
+    box = bounding_box(mask, [math.ceil(REACH / size) for size in spacing])
+    mask, confidence = mask[box], confidence[box]
+    around = mask | (distance_within(mask, spacing, reach=REACH) <= REACH)
+    found = expectation(mask[around], confidence[around])
+    millilitres = float(np.prod(spacing)) / 1000
+    return (found.dice, *(volume * millilitres for volume in (found.volume, found.low, found.high)))

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 from scipy.special import entr
 from sklearn.metrics import auc, confusion_matrix_at_thresholds
 
 from scripts.brats import REGIONS
-from scripts.evaluation.metrics.surface_distances import bounding_box, surface
+from scripts.evaluation.metrics.surface_distances import bounding_box, distance_within, surface
 from scripts.evaluation.reliability.expected_dice import expectation
 
 ZONES = {"boundary": 3.0, "neighbourhood": 10.0}  # mm
@@ -47,11 +46,11 @@ def score_case(
         A row for each region: `region`; `dice`; `mean_confidence` and `mean_entropy` within 10 mm of the prediction
         (not of the truth, which is unknown in use), and what the confidence lets expect there (`expectation`):
         `expected_dice_critic`, `expected_dice_entropy` (the same of the segmenter's own probabilities), `volume_ml`
-        (true), `expected_volume_ml`, `volume_low_ml` and `volume_high_ml`; `calibration_critic`, for
-        each of ten bins of the confidence in the neighbourhood (voxels, sum of confidence, right voxels); and for each
-        zone `<zone>_voxels`, `<zone>_wrong_share` (the
-        average precision of chance), `<zone>_auroc_<measure>` and `<zone>_average_precision_<measure>`. A score is
-        NaN if the zone has no wrong or no right voxel; a mean is NaN if nothing was predicted.
+        (true), `expected_volume_ml`, `volume_low_ml` and `volume_high_ml`; and for each zone `<zone>_voxels`,
+        `<zone>_wrong_share` (the average precision of chance), `<zone>_calibration`, for each of ten bins of the
+        critic's confidence (voxels, sum of confidence, right voxels), `<zone>_auroc_<measure>` and
+        `<zone>_average_precision_<measure>`. A score is NaN if the zone has no wrong or no right voxel; a mean is NaN
+        if nothing was predicted.
     """
     return [
         {"region": region} | _score_region(p > 0.5, t > 0.5, q, c, spacing)
@@ -75,10 +74,10 @@ def _score_region(p: np.ndarray, t: np.ndarray, q: np.ndarray, c: np.ndarray, sp
     row |= {"mean_confidence": _mean(1 - uncertainty["critic"][around])}
     row |= {"mean_entropy": _mean(uncertainty["entropy"][around])}
     row |= _expectations(p[around], c[around], q[around], t.sum(), millilitres=float(np.prod(spacing)) / 1000)
-    row |= {"calibration_critic": _calibration(c[zones["neighbourhood"]], ~wrong[zones["neighbourhood"]])}
     for zone, inside in zones.items():
         answer = wrong[inside]
         row |= {f"{zone}_voxels": int(answer.size), f"{zone}_wrong_share": _mean(answer)}
+        row |= {f"{zone}_calibration": _calibration(c[inside], ~answer)}
         for name in UNCERTAINTIES:
             scores = _scores(answer, uncertainty[name][inside])
             row |= {f"{zone}_{score}_{name}": value for score, value in scores.items()}
@@ -108,19 +107,6 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
     """
     clipped = probabilities.clip(0, 1)
     return (entr(clipped) + entr(1 - clipped)).astype(np.float32)
-
-
-def distance_within(mask: np.ndarray, spacing: Sequence[float], *, reach: float) -> np.ndarray:
-    """Returns each voxel's distance in mm to the nearest voxel of a mask (H, W, D), infinity beyond `reach` mm."""
-    distance = np.full(mask.shape, np.inf, np.float32)
-    margins = [math.ceil(reach / size) for size in spacing]
-    components, _ = ndimage.label(mask, np.ones((3, 3, 3)))
-    # one component at a time, because the box around all of them is often the whole brain
-    for component in ndimage.find_objects(components):
-        box = tuple(slice(max(side.start - m, 0), side.stop + m) for side, m in zip(component, margins))
-        found = ndimage.distance_transform_edt(~mask[box], sampling=spacing)
-        distance[box] = np.minimum(distance[box], np.where(found <= reach, found, np.inf))
-    return distance
 
 
 def _scores(wrong: np.ndarray, uncertainty: np.ndarray) -> dict[str, float]:

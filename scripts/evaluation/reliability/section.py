@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ TEMPLATE = Path(__file__).parent / "web" / "reliability.html"
 
 
 def reliability_section(folder: PathLike) -> Section | None:
-    """Returns the section for the `reliability.json` of a folder, or None if there is no such file."""
+    """Returns the section for the `reliability.json` and `.png` of a folder, or None if there are no such files."""
     path = Path(folder) / "reliability.json"
     if not path.is_file():
         return None
@@ -42,6 +43,12 @@ def reliability_section(folder: PathLike) -> Section | None:
         + [as_text(found[f"{what}_{u}"]) for what in ("correlation", "error") for u in UNCERTAINTIES]
         for region, found in summary["expected_dice"].items()
     ]
+    bins = {
+        ZONE_TITLES[zone]: [
+            [_percent(b["confidence"]), _percent(b["right"]), round(b["voxels"])] for b in found["bins"]
+        ]
+        for zone, found in summary["calibration"].items()
+    }
     html = render(
         TEMPLATE,
         verdict=summary["verdict"],
@@ -50,11 +57,8 @@ def reliability_section(folder: PathLike) -> Section | None:
         correlations=correlations,
         expected=expected,
         interval=summary["volume_interval"],
-        calibration_error=as_text(summary["calibration"]["error"]),
-        bins=[
-            [_percent(b["confidence"]), _percent(b["right"]), round(b["voxels"])]
-            for b in summary["calibration"]["bins"]
-        ],
+        picture=base64.b64encode(path.with_suffix(".png").read_bytes()).decode(),
+        bins=bins,
     )
     return Section("Reliability of the critic", html)
 

@@ -14,6 +14,7 @@ from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 from scripts.evaluation.reliability.scores import UNCERTAINTIES, ZONES, Row
 
 SCORES = {"auroc": "AUROC", "average_precision": "AP"}
+UNCERTAINTY_NAMES = {"critic": "critic's confidence", "entropy": "segmenter's probabilities"}
 RESAMPLES = 9999
 ZONE_TITLES = {
     "boundary": "within 3 mm of the prediction's surface",
@@ -30,11 +31,9 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         `average_precision_difference` those of the critic minus those of the entropy, with `mean` and the bounds `low`
         and `high` of the interval over cases (see `_difference`); `correlation`: for each region, Spearman's rank
         correlation over the `n` cases of Dice with the critic's mean confidence (`critic`) and with the negative mean
-        entropy (`entropy`); `expected_dice`: for each region and both measures, that correlation and the mean absolute
-        error of the expected Dice; `volume_interval`: of how many of `n` regions it holds the true volume;
-        `calibration`: `error`, the expected calibration error of the critic's confidence in the neighbourhood, and
-        `bins` of confidence, share of right voxels and number of voxels; `verdict`: lines of text; `cases` and `note`.
-        What cannot be computed is None.
+        entropy (`entropy`); `expected_dice` and `calibration`: of these functions; `volume_interval`: of how many of
+        `n` regions it holds the true volume; `verdict`: lines of text; `cases` and `note`. What cannot be computed is
+        None.
     """
     zones: dict[str, Any] = {}
     for zone in ZONES:
@@ -52,11 +51,35 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "cases": len(rows) // len(REGIONS),
         "zones": zones,
         "correlation": correlation,
-        "expected_dice": {region: _expected_dice([r for r in known if r["region"] == region]) for region in REGIONS},
+        "expected_dice": expected_dice(rows),
         "volume_interval": {"n": len(known), "held": sum(held)},
-        "calibration": _calibration(rows),
+        "calibration": calibration(rows),
         "verdict": _verdict(zones, correlation),
     }
+
+
+def expected_dice(rows: Sequence[Row]) -> dict[str, dict[str, float | int | None]]:
+    """Returns how well the expected Dice tells the true one, without rows in which nothing was predicted.
+
+    Returns:
+        For each region, Spearman's rank correlation over its `n` cases of the expected with the true Dice, as
+        `correlation_<measure>`, and the mean absolute error, as `error_<measure>`; for `all`, means over the regions.
+    """
+    found = {region: _expected_dice([row for row in rows if row["region"] == region]) for region in REGIONS}
+    names = [name for name in found[REGIONS[0]] if name != "n"]
+    known = {name: [value for region in REGIONS if (value := found[region][name]) is not None] for name in names}
+    means = {name: _mean(values) for name, values in known.items()}
+    return found | {"all": {"n": sum(int(found[region]["n"] or 0) for region in REGIONS), **means}}
+
+
+def calibration(rows: Sequence[Row]) -> dict[str, Any]:
+    """Pools the bins of the critic's confidence in each zone.
+
+    Returns:
+        For each zone, `error`, ECE = sum over bins of |sum of confidence - right voxels| / all voxels, and `bins` with
+        the mean `confidence`, the share of `right` voxels and the number of `voxels`; empty bins are left out.
+    """
+    return {zone: _pool([row[f"{zone}_calibration"] for row in rows]) for zone in ZONES}
 
 
 def difference_as_text(difference: Mapping[str, float | None]) -> str:
@@ -108,10 +131,11 @@ def _correlation(rows: Sequence[Row]) -> dict[str, float | int | None]:
 
 
 def _expected_dice(rows: Sequence[Row]) -> dict[str, float | int | None]:
-    dice = [row["dice"] for row in rows]
-    found: dict[str, float | int | None] = {"n": len(rows)}
+    known = [row for row in rows if not math.isnan(row["expected_dice_critic"])]
+    dice = [row["dice"] for row in known]
+    found: dict[str, float | int | None] = {"n": len(known)}
     for name in UNCERTAINTIES:
-        expected = [row[f"expected_dice_{name}"] for row in rows]
+        expected = [row[f"expected_dice_{name}"] for row in known]
         found[f"correlation_{name}"] = _rank_correlation(expected, dice)
         found[f"error_{name}"] = _mean([abs(e - d) for e, d in zip(expected, dice)])
     return found
@@ -124,13 +148,12 @@ def _rank_correlation(values: Sequence[float], dice: Sequence[float]) -> float |
     return float(spearmanr(values, dice).statistic)
 
 
-def _calibration(rows: Sequence[Row]) -> dict[str, Any]:
-    """Pools the bins of all rows; ECE = sum over bins of |sum of confidence - right voxels| / all voxels."""
-    voxels, confidence, right = np.sum([row["calibration_critic"] for row in rows], axis=0).T
+def _pool(calibrations: Sequence[Sequence[tuple[float, ...]]]) -> dict[str, Any]:
+    voxels, confidence, right = np.sum(calibrations, axis=0).T
     filled = voxels > 0
     columns = (confidence[filled] / voxels[filled], right[filled] / voxels[filled], voxels[filled])
     bins = [dict(zip(("confidence", "right", "voxels"), map(float, values))) for values in zip(*columns)]
-    return {"error": float(np.abs(confidence - right).sum() / voxels.sum()), "bins": bins}
+    return {"error": float(np.abs(confidence - right).sum() / voxels.sum()) if filled.any() else None, "bins": bins}
 
 
 def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[str]:

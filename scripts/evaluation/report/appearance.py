@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Label maps and PNG files for plots of matplotlib."""
+"""Colours, label maps and PNG files for plots of matplotlib."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from scripts.brats import TISSUES
+
+INK, QUIET, WARNING, GRID = "#24292f", "#57606a", "#9a3412", "#d0d7de"  # as in web/base.css
 
 
 def show_labels(axes: Axes, labels: np.ndarray) -> None:

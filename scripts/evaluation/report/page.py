@@ -28,10 +28,13 @@ _LISTED = {
     "lesion_dice": ("mean", *REGIONS),
     "matched_dice": ("mean", *REGIONS),
     "dice": ("mean", *REGIONS),
+    "expected_dice": ("mean", *REGIONS),
     "hd95": ("mean", *REGIONS),
     "pooled_hd95": ("mean",),
     "volume_ml": ("WT",),
     "true_volume_ml": ("WT",),
+    "volume_low_ml": ("WT",),
+    "volume_high_ml": ("WT",),
 }
 
 

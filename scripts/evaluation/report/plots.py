@@ -14,11 +14,9 @@ from matplotlib.patches import Patch
 from monai.config import NdarrayOrTensor as Array
 
 from scripts.brats import MODALITIES, NOT_FOR_DIAGNOSIS, REGION_COLOURS, REGIONS, TISSUES
-from scripts.evaluation.report.appearance import show_labels, to_png
+from scripts.evaluation.report.appearance import GRID, INK, QUIET, WARNING, show_labels, to_png
 from scripts.evaluation.report.tables import METRIC_FORMATS, PAPER_METRICS, checked
 from scripts.evaluation.report.volumes import CaseVolumes
-
-INK = "#24292f"
 
 
 class CaseSlice(NamedTuple):
@@ -65,8 +63,8 @@ def draw_box_plots(metrics: Mapping[str, Array]) -> bytes:
             axes.minorticks_off()
             axes.set_ylim(bottom=-0.1, top=500)
     count = len(next(iter(arrays.values())))
-    figure.text(0.012, 0.03, f"N = {count}. Box: quartiles and median; a dot is a case.", color="#57606a", fontsize=9)
-    figure.text(0.99, 0.03, NOT_FOR_DIAGNOSIS, color="#9a3412", fontsize=9, ha="right", weight="bold")
+    figure.text(0.012, 0.03, f"N = {count}. Box: quartiles and median; a dot is a case.", color=QUIET, fontsize=9)
+    figure.text(0.99, 0.03, NOT_FOR_DIAGNOSIS, color=WARNING, fontsize=9, ha="right", weight="bold")
     return to_png(figure)
 
 
@@ -134,7 +132,7 @@ def _draw_boxes(axes: Axes, values: np.ndarray) -> None:
         axes.scatter(position + spread, column, s=11, color=INK, alpha=0.55, linewidths=0, zorder=3)
     axes.set_xticks(range(1, len(REGIONS) + 1), REGIONS)
     axes.tick_params(colors=INK, labelsize=10)
-    axes.grid(axis="y", color="#d0d7de", linewidth=0.6)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

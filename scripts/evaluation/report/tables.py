@@ -41,6 +41,7 @@ class MetricFormat(NamedTuple):
 # all metrics that are reported, in this order
 METRIC_FORMATS = {
     "dice": MetricFormat("Dice"),
+    "expected_dice": MetricFormat("Expected Dice"),
     "hd95": MetricFormat("HD95", "mm", 2),
     "pooled_hd95": MetricFormat("Pooled HD95", "mm", 2),
     "sensitivity": MetricFormat("Sensitivity"),
@@ -59,6 +60,9 @@ METRIC_FORMATS = {
     "true_lesions": MetricFormat("Lesions, true", decimals=2, averaged=False),
     "volume_ml": MetricFormat("Volume, predicted", "ml", 2, averaged=False),
     "true_volume_ml": MetricFormat("Volume, true", "ml", 2, averaged=False),
+    "expected_volume_ml": MetricFormat("Volume, expected", "ml", 2, averaged=False),
+    "volume_low_ml": MetricFormat("Volume, 80 % interval from", "ml", 2, averaged=False),
+    "volume_high_ml": MetricFormat("Volume, 80 % interval to", "ml", 2, averaged=False),
     "calibration_error": MetricFormat("Calibration error"),
 }
 PAPER_METRICS = ("dice", "hd95", "sensitivity", "specificity")  # of the paper's tables

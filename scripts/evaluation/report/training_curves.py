@@ -15,12 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from scripts.base.results import write_result
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_COLOURS
-from scripts.evaluation.report.appearance import to_png
+from scripts.evaluation.report.appearance import GRID, INK, WARNING, to_png
 
 Curve = tuple[np.ndarray, np.ndarray]  # iterations and values
 
 MAX_POINTS = 100  # of a smoothed curve
-COLOURS = {**REGION_COLOURS, "mean": "#24292f"}
+COLOURS = {**REGION_COLOURS, "mean": INK}
 
 
 class TrainingCurvesHandler:
@@ -73,7 +73,7 @@ def draw_curves(curves: Mapping[str, Curve]) -> bytes:
     _finish(losses, title="loss terms in training")
     _finish(dice, title="Dice in validation")
     dice.set_ylim(0, 1)
-    figure.text(0.985, 0.02, NOT_FOR_DIAGNOSIS, color="#9a3412", fontsize=9, ha="right", weight="bold")
+    figure.text(0.985, 0.02, NOT_FOR_DIAGNOSIS, color=WARNING, fontsize=9, ha="right", weight="bold")
     return to_png(figure)
 
 
@@ -87,7 +87,7 @@ def _smooth(curve: Curve) -> Curve:
 def _finish(axes: Axes, *, title: str) -> None:
     axes.set_title(title, fontsize=12)
     axes.set_xlabel("iteration")
-    axes.grid(color="#d0d7de", linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     if axes.lines:
         axes.legend(frameon=False, fontsize=9)

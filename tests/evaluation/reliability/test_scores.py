@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.evaluation.reliability.scores import distance_within, score_case
+from scripts.evaluation.metrics.surface_distances import distance_within
+from scripts.evaluation.reliability.scores import score_case
 
 SHAPE = (14, 12, 10)
 SPACING = (1.0, 2.0, 3.0)
@@ -148,7 +149,7 @@ def test_the_bins_of_the_neighbourhood_say_how_often_a_confidence_is_right() -> 
     for row, p, t, c in zip(score_case(**case, spacing=SPACING), case["prediction"], case["truth"], case["confidence"]):
         inside = brute_force_distance(p | t, SPACING) <= 10
         confidence, right = c[inside], (p == t)[inside]
-        for number, (voxels, total, correct) in enumerate(row["calibration_critic"]):
+        for number, (voxels, total, correct) in enumerate(row["neighbourhood_calibration"]):
             chosen = np.minimum((confidence * 10).astype(int), 9) == number
             assert (voxels, correct) == (chosen.sum(), right[chosen].sum())
             assert total == pytest.approx(confidence[chosen].sum(), rel=1e-5)

@@ -24,7 +24,12 @@ def make_rows(
     zones = {f"{zone}_{name}": value for zone in ("boundary", "neighbourhood") for name, value in scores.items()}
     return [
         {"case": str(i), "region": region, "dice": dice, "mean_confidence": c, "mean_entropy": -dice}
-        | {"expected_dice_critic": c, "expected_dice_entropy": 0.5, "calibration_critic": [(10, 3, 4), (10, 8, 7)]}
+        | {
+            "expected_dice_critic": c,
+            "expected_dice_entropy": 0.5,
+            "neighbourhood_calibration": [(10, 3, 4), (10, 8, 7)],
+        }
+        | {"boundary_calibration": [(10, 3, 2), (0, 0, 0)]}
         | {"volume_ml": 5.0, "volume_low_ml": 10 * dice, "volume_high_ml": 20.0}
         | zones
         for i, (dice, c) in enumerate(zip((0.9, 0.1, 0.5), confidence))
@@ -98,6 +103,10 @@ def test_the_expected_dice_is_held_against_the_true_one() -> None:
 def test_intervals_are_counted_and_bins_are_pooled() -> None:
     summary = summarise(make_rows(0.7, 0.8))
     assert summary["volume_interval"] == {"n": 9, "held": 6}
-    calibration = summary["calibration"]
-    assert calibration["error"] == pytest.approx(0.1)
-    assert calibration["bins"][0] == pytest.approx({"confidence": 0.3, "right": 0.4, "voxels": 90})
+    near, around = summary["calibration"]["boundary"], summary["calibration"]["neighbourhood"]
+    assert around["error"] == pytest.approx(0.1)
+    assert around["bins"][0] == pytest.approx({"confidence": 0.3, "right": 0.4, "voxels": 90})
+    assert near == {
+        "error": pytest.approx(0.1),
+        "bins": [pytest.approx({"confidence": 0.3, "right": 0.2, "voxels": 90})],
+    }
