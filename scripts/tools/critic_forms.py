@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--forms", nargs="*", default=list(FORMS), help=f"some of: {', '.join(FORMS)}")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
     parser.add_argument("--steps", type=int, default=300, help="of two patches (300)")
+    parser.add_argument("--settings", type=json.loads, default={}, help="JSON, over those of configs/train.yaml")
     args = parser.parse_args()
     unknown = [form for form in args.forms if form not in FORMS]
     if unknown or args.steps < 1 or not args.forms or not args.seeds:
@@ -73,7 +74,7 @@ def main() -> None:
             f"{', '.join(FORMS)}; at least one seed; a whole number from 1 on."
         )
     folder = Path(args.output_dir)
-    config = read_config({}, seed=0)
+    config = read_config(args.settings, seed=0)
     items, unseen = choose_cases(args.dataset_dir, args.unseen_dir, cache_dir=config["cache_dir"])
     predictions = Predictions(config, args.model, folder=str(folder / "predictions"))
     cases = [item["case"] for item in unseen]
@@ -85,7 +86,7 @@ def main() -> None:
             path = folder / f"{form.replace(' ', '_')}_{seed}_{args.steps}.json"
             if not path.is_file():
                 records = records or read_records(training)
-                config = read_config(FORMS[form], seed=seed)
+                config = read_config(args.settings | FORMS[form], seed=seed)
                 critic = train_form(config, records, steps=args.steps, seed=seed)
                 write_json(path, _without_nan(score(config, critic, cases, scored)))
             cells[form, seed] = _with_nan(json.loads(path.read_text()))

@@ -53,7 +53,7 @@ class Predictions:
             return paths
         self.folder.mkdir(parents=True, exist_ok=True)
         data = self.preprocess(item)
-        image, label = torch.as_tensor(data["image"]).float()[None], torch.as_tensor(data["label"])[None]
+        image, label = (data[name].as_tensor().float()[None] for name in ("image", "label"))
         generator = torch.Generator().manual_seed(zlib.crc32(item["case"].encode()))
         for kind, path in zip(kinds, paths):
             seen = disturb(image, label, kind, segmenter=self.segmenter, generator=generator)
@@ -78,7 +78,7 @@ def disturb(
         faint[each.argmax()] = max(0.0, 0.8 * float(torch.rand((), generator=generator)) - 0.3)
         return image * faint
     if kind == "vat":
-        return image + adversarial_direction(segmenter, image, label.float(), epsilon=0.05)
+        return image + adversarial_direction(segmenter, image, label, epsilon=0.05)
     return image
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from monai.data import set_track_meta
 from monai.utils import set_determinism
 from sklearn.linear_model import LogisticRegression
 
@@ -66,7 +65,6 @@ def read_config(settings: Mapping[str, Any], *, seed: int) -> ConfigParser:
         BundleError: for a setting that is unknown or has a wrong value.
     """
     set_determinism(seed)
-    set_track_meta(False)
     config = ConfigParser()
     config.read_config(str(BUNDLE / "configs" / "train.yaml"))
     config.read_meta(str(BUNDLE / "configs" / "metadata.json"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch.nn.functional import interpolate
 
-from scripts.inference.confidence import CriticConfidenced
+from scripts.inference.confidence import CriticConfidenced, SwapConfidenced
 from tests.builders import changed, make_critic, snapshot
 
 
@@ -19,3 +21,19 @@ def test_confidence_is_the_critics_judgement_in_eval_mode() -> None:
         judgement = critic.eval()(prediction[None])[0]
     torch.testing.assert_close(item["confidence"], 1 / (1 + torch.exp(-judgement)))
     torch.testing.assert_close(item["pred"], prediction)
+
+
+def test_a_confidence_becomes_the_probability_of_the_region_and_back() -> None:
+    item = {"pred": torch.tensor([0.9, 0.2, 0.5]), "confidence": torch.tensor([0.7, 0.6, 0.1])}
+    swapped = SwapConfidenced("confidence")(item)
+    torch.testing.assert_close(swapped["confidence"], torch.tensor([0.7, 0.4, 0.9]))
+    torch.testing.assert_close(SwapConfidenced("confidence")(swapped)["confidence"], item["confidence"])
+
+
+def test_between_two_voxels_on_both_sides_of_a_boundary_the_confidence_falls_to_a_half() -> None:
+    prediction = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    swapped = SwapConfidenced("confidence")({"pred": prediction, "confidence": torch.full((4,), 0.9)})
+    fine = {name: interpolate(values[None, None], size=32, mode="linear")[0, 0] for name, values in swapped.items()}
+    confidence = SwapConfidenced("confidence")(fine)["confidence"]
+    assert confidence[:8].min() == confidence[-8:].min() == pytest.approx(0.9)
+    assert confidence[15:17].max() < 0.6

@@ -15,7 +15,10 @@ from scripts.evaluation.reliability.scores import BINS, ZONES, Row
 from scripts.evaluation.reliability.summary import UNCERTAINTY_NAMES, ZONE_TITLES, as_text
 from scripts.evaluation.report.appearance import GRID, INK, QUIET, WARNING, to_png
 
-STYLES = {"critic": {"marker": "o", "filled": True}, "entropy": {"marker": "s", "filled": False}}
+STYLES: dict[str, dict[str, Any]] = {
+    "critic": {"marker": "o", "filled": True, "shape": "dots"},
+    "entropy": {"marker": "s", "filled": False, "shape": "squares"},
+}
 
 
 def draw_reliability(summary: Mapping[str, Any], rows: Sequence[Row]) -> bytes:
@@ -28,9 +31,9 @@ def draw_reliability(summary: Mapping[str, Any], rows: Sequence[Row]) -> bytes:
         summary: as `summarise` returns it.
         rows: as `score_case` returns them.
     """
-    figure = Figure(figsize=(12.4, 4.9), dpi=130, facecolor="white")
+    figure = Figure(figsize=(12.4, 5.2), dpi=130, facecolor="white")
     grid = figure.add_gridspec(2, 3, height_ratios=(3.2, 1), hspace=0.12, wspace=0.24)
-    figure.subplots_adjust(left=0.055, right=0.985, bottom=0.17, top=0.9)
+    figure.subplots_adjust(left=0.055, right=0.985, bottom=0.22, top=0.92)
     for column, zone in enumerate(ZONES):
         diagram, counts = figure.add_subplot(grid[0, column]), figure.add_subplot(grid[1, column])
         _draw_diagram(diagram, summary["calibration"][zone], title=ZONE_TITLES[zone])
@@ -80,11 +83,11 @@ def _draw_expected_dice(axes: Axes, found: Mapping[str, Any], rows: Sequence[Row
                 zorder=3,
             )
     lines = [
-        f"{'filled' if style['filled'] else 'open'}: {UNCERTAINTY_NAMES[name]}, rank correlation "
+        f"{style['shape']}: {UNCERTAINTY_NAMES[name]}; rank correlation "
         f"{as_text(found['all'][f'correlation_{name}'])}, error {as_text(found['all'][f'error_{name}'])}"
         for name, style in STYLES.items()
     ]
-    axes.text(0, -0.2, "\n".join(lines), transform=axes.transAxes, color=QUIET, fontsize=9, va="top")
+    axes.text(-0.08, -0.16, "\n".join(lines), transform=axes.transAxes, color=QUIET, fontsize=9, va="top")
     axes.set_title("Expected against true Dice", color=INK, fontsize=11)
     axes.set_xlabel("expected Dice", color=INK)
     axes.set_ylabel("true Dice", color=INK)

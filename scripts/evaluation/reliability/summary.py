@@ -14,7 +14,7 @@ from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 from scripts.evaluation.reliability.scores import UNCERTAINTIES, ZONES, Row
 
 SCORES = {"auroc": "AUROC", "average_precision": "AP"}
-UNCERTAINTY_NAMES = {"critic": "critic's confidence", "entropy": "segmenter's probabilities"}
+UNCERTAINTY_NAMES = {"critic": "critic", "entropy": "probabilities"}
 RESAMPLES = 9999
 ZONE_TITLES = {
     "boundary": "within 3 mm of the prediction's surface",

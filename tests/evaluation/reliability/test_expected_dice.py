@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.evaluation.reliability.expected_dice import expectation
+from scripts.evaluation.reliability.expected_dice import expectation, expected_of_case
 
 SHAPE = (12, 12, 12)
 
@@ -43,3 +43,18 @@ def test_an_empty_mask_that_is_doubted_is_expected_to_miss_something() -> None:
     found = expectation(mask, confidence)
     assert found.dice == 0
     assert found.volume == pytest.approx(0.7 * 64)
+
+
+def test_what_is_expected_of_a_case_is_that_within_10_mm_of_its_regions_in_millilitres() -> None:
+    regions = np.zeros((3, 30, 6, 6), bool)
+    regions[:2, :2] = True
+    confidence = np.full(regions.shape, 0.75)
+    found = expected_of_case(regions, confidence, spacing=(2.0, 1.0, 1.0))
+    # 5 planes of 2 mm beyond the region; the other 23 are not looked at
+    region, around = 2 * 36, 5 * 36
+    true = 0.75 * region + 0.25 * around
+    assert found["expected_dice"][0] == pytest.approx(2 * 0.75 * region / (region + true))
+    assert found["expected_volume_ml"][1] == pytest.approx(2 * true / 1000)
+    assert found["volume_low_ml"][1] == 0
+    assert found["volume_high_ml"][1] == pytest.approx(2 * (region + around) / 1000)
+    assert all(np.isnan(values[2]) for values in found.values())

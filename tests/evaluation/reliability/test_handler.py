@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
@@ -22,8 +23,8 @@ from tests.evaluation.reliability.test_scores import make_case
 from tests.outputs import assert_not_replaced, results_in
 
 
-def run_handler(folder: Path, *, without: str | None = None) -> None:
-    """Evaluates three cases, one after the other, with 2 mm voxels."""
+def run_handler(folder: Path, *, without: str | None = None) -> dict[str, np.ndarray]:
+    """Evaluates three cases, one after the other, with 2 mm voxels, and returns the metrics that are added."""
 
     def step(engine: Engine, batch: list[dict[str, Any]]) -> list[dict[str, torch.Tensor]]:
         case = make_case(batch[0]["seed"])
@@ -34,16 +35,21 @@ def run_handler(folder: Path, *, without: str | None = None) -> None:
         return [{name: volume for name, volume in output.items() if name != without}]
 
     engine = Engine(step)
+    engine.state.metric_details = {}
     ReliabilityHandler(folder).attach(cast(Evaluator, engine))
     engine.run([[{"case": f"case_{seed}", "seed": seed}] for seed in range(3)])
+    return engine.state.metric_details
 
 
 def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_handler(tmp_path)
+    metrics = run_handler(tmp_path)
     with open(tmp_path / "reliability.csv") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["region"]) for row in rows] == [(f"case_{i}", r) for i in range(3) for r in REGIONS]
-    # the spacing is that of the truth
+    # the report's list of cases has the same as the file
+    for name, column in (("expected_dice", "expected_dice_critic"), ("volume_high_ml", "volume_high_ml")):
+        assert metrics[name].ravel() == pytest.approx([float(row[column]) for row in rows], rel=1e-5)
+    # the spacing is that of the images
     expected = score_case(**make_case(2), spacing=(2.0, 2, 2))[1]
     assert int(rows[7]["boundary_voxels"]) == expected["boundary_voxels"]
     assert float(rows[7]["neighbourhood_auroc_entropy"]) == pytest.approx(
@@ -66,7 +72,9 @@ def test_without_confidence_or_truth_it_says_that_it_is_left_out(
     without: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_json(tmp_path / "reliability.json", {})  # of a former run
-    run_handler(tmp_path, without=without)
+    metrics = run_handler(tmp_path, without=without)
+    # what is expected needs no truth
+    assert (metrics.keys() == set()) == (without == "confidence")
     assert "left out" in capsys.readouterr().out
     assert results_in(tmp_path) == set()
     assert reliability_section(tmp_path) is None

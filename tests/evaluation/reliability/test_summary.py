@@ -98,6 +98,14 @@ def test_the_expected_dice_is_held_against_the_true_one() -> None:
     assert found["error_critic"] == pytest.approx(0.2 / 3)
     assert found["correlation_entropy"] is None
     assert found["error_entropy"] == pytest.approx(0.8 / 3)
+    rows = make_rows(0.7, 0.8)
+    for row in rows[1::3]:
+        row["expected_dice_critic"] = -row["expected_dice_critic"]
+    rows[0]["expected_dice_critic"] = math.nan
+    means = summarise(rows)["expected_dice"]["all"]
+    assert means["n"] == 8
+    # TC has two cases left, which have no correlation; WT has -1 and ET 1
+    assert means["correlation_critic"] == pytest.approx(0)
 
 
 def test_intervals_are_counted_and_bins_are_pooled() -> None:
