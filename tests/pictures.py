@@ -2,7 +2,7 @@
 """Remakes the pictures of docs/ and the notebook's output, from phantoms alone.
 
 Run `python -m tests.pictures` after a change of what they show: it trains and evaluates the demo, takes its pictures
-and one of the report's viewer, and executes the notebook. Needs Chromium and requirements-dev.txt. Minutes on two cores.
+and one of the report's viewer, and executes the notebook. It needs Chromium, and takes minutes on two cores.
 """
 
 from __future__ import annotations

@@ -53,7 +53,10 @@ def main() -> None:
     predictions = Predictions(config, args.model, folder=args.predictions_dir)
     paths = predictions.of(items, disturbed=True) + find_more(args.more_predictions)
     critic = train_form(config, read_records(paths), steps=args.steps, seed=args.seed)
-    critic.scales.copy_(fit_scales(critic, read_records(predictions.of(unseen))))
+    if config["critic_judges"] == "correctness":
+        critic.scales.copy_(
+            fit_scales([find_evidence(critic, record) for record in read_records(predictions.of(unseen))])
+        )
     torch.save({name: tensor.contiguous() for name, tensor in critic.state_dict().items()}, args.output)
     print(f"{args.output}: scales {critic.scales.tolist()}. {NOT_FOR_DIAGNOSIS}")
 
@@ -143,27 +146,34 @@ def train(
     critic.eval()
 
 
-@torch.no_grad()
-def fit_scales(critic: VolumetricCritic, records: Sequence[Record]) -> torch.Tensor:
-    """Returns the scales a and b of the critic under which its confidence is a probability around tumours.
+Evidence = tuple[torch.Tensor, torch.Tensor]  # scores (voxels, 1 or 2), and whether the mask is right (voxels,)
 
-    They maximise the likelihood of P(m_v is right) = sigmoid(s_v (a z_v + b c_v)), z being the segmenter's logits, s
-    their sign and c their correction by the critic: Platt's scaling, of two scores. A critic that does not start from
-    the certainty has only b.
+
+@torch.no_grad()
+def find_evidence(critic: VolumetricCritic, record: Record) -> Evidence:
+    """Returns what the segmenter and the critic say of the voxels around a tumour, and whether the mask is right.
+
+    The scores are |z|, z being the segmenter's logits, and the critic's correction c, positive where it agrees; a
+    critic that does not start from the certainty has only c.
     """
     critic.scales.copy_(torch.tensor([0.0, 1.0]))
-    scores, rights = [], []
-    for record in records:
-        image, logits, label = (record[name][None].float() for name in ("image", "logits", "label"))
-        mask = logits.sigmoid()
-        weights = neighbourhood_weights(mask, label)
-        near = weights > weights.min()
-        columns = [critic(mask, image)[near]]
-        if critic.starts_from_certainty:
-            columns.insert(0, mask.logit(eps=CERTAIN).abs()[near])
-        scores.append(torch.stack(columns, dim=1))
-        rights.append(((mask > 0.5) == (label > 0.5))[near])
-    fitted = LogisticRegression(fit_intercept=False, C=1e6).fit(torch.cat(scores), torch.cat(rights))
+    image, logits, label = (record[name][None].float() for name in ("image", "logits", "label"))
+    mask = logits.sigmoid()
+    weights = neighbourhood_weights(mask, label)
+    near = weights > weights.min()
+    scores = [mask.logit(eps=CERTAIN).abs()] if critic.starts_from_certainty else []
+    scores.append(critic(mask, image))
+    return torch.stack([score[near] for score in scores], dim=1), ((mask > 0.5) == (label > 0.5))[near]
+
+
+def fit_scales(evidence: Sequence[Evidence]) -> torch.Tensor:
+    """Returns the scales a and b of the critic under which its confidence is a probability around tumours.
+
+    They maximise the likelihood of P(right) = sigmoid(a |z| + b c): Platt's scaling, of two scores. Where there is only
+    c, a is 1 and not used.
+    """
+    scores, rights = (torch.cat(part) for part in zip(*evidence))
+    fitted = LogisticRegression(fit_intercept=False, C=1e6).fit(scores, rights)
     return torch.as_tensor([1.0, *fitted.coef_[0]][-2:], dtype=torch.float32)
 
 

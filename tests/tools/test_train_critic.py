@@ -16,7 +16,7 @@ from scripts.method.losses import CriticLoss
 from scripts.method.networks import VolumetricCritic
 from scripts.method.spoilt_masks import SpoiltMasks
 from scripts.tools.critic_predictions import Patches, Record
-from scripts.tools.train_critic import fit_scales, train
+from scripts.tools.train_critic import find_evidence, fit_scales, train
 from tests.commands import run
 
 CORRECTNESS = CriticLoss(judges="correctness", balanced=True)
@@ -79,12 +79,12 @@ def test_scales_make_a_probability_of_an_opinion_that_is_too_sure() -> None:
     logits = torch.randn(3, 24, 24, 24, generator=generator)
     label = torch.rand(logits.shape, generator=generator) < (0.5 * logits).sigmoid()
     record = {"image": torch.zeros(4, 24, 24, 24), "logits": logits, "label": label.byte()}
-    assert fit_scales(critic, [record])[0] == pytest.approx(0.5, abs=0.03)
+    assert fit_scales([find_evidence(critic, record)])[0] == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_critic_without_certainty_has_one_scale() -> None:
     critic = make_critic(starts_from_certainty=False)
-    a, b = fit_scales(critic, make_records())
+    a, b = fit_scales([find_evidence(critic, record) for record in make_records()])
     assert a == 1
     assert b != 1
 
