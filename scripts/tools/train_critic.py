@@ -160,7 +160,7 @@ def find_evidence(critic: VolumetricCritic, record: Record) -> Evidence:
     image, logits, label = (record[name][None].float() for name in ("image", "logits", "label"))
     mask = logits.sigmoid()
     weights = neighbourhood_weights(mask, label)
-    near = weights > weights.min()
+    near = weights > weights.max() / 2
     scores = [mask.logit(eps=CERTAIN).abs()] if critic.starts_from_certainty else []
     scores.append(critic(mask, image))
     return torch.stack([score[near] for score in scores], dim=1), ((mask > 0.5) == (label > 0.5))[near]
@@ -171,8 +171,13 @@ def fit_scales(evidence: Sequence[Evidence]) -> torch.Tensor:
 
     They maximise the likelihood of P(right) = sigmoid(a |z| + b c): Platt's scaling, of two scores. Where there is only
     c, a is 1 and not used.
+
+    Raises:
+        BundleError: if all masks are right, or wrong, in every voxel.
     """
     scores, rights = (torch.cat(part) for part in zip(*evidence))
+    if rights.all() or not rights.any():
+        raise BundleError("no wrong or no right voxel near the tumours of the calibration cases; give other cases.")
     fitted = LogisticRegression(fit_intercept=False, C=1e6).fit(scores, rights)
     return torch.as_tensor([1.0, *fitted.coef_[0]][-2:], dtype=torch.float32)
 

@@ -58,7 +58,7 @@ def test_a_critic_learns_where_the_segmenter_is_wrong(spoil: SpoiltMasks | None)
     loss, gap = judge(critic, records)
     # at its start it knows no more than the segmenter's own certainty, which is the same everywhere
     assert gap == pytest.approx(0, abs=1e-3)
-    train(critic, records, loss=CORRECTNESS, spoil=spoil, steps=25, seed=0)
+    train(critic, records, loss=CORRECTNESS, spoil=spoil, steps=15, seed=0)
     trained_loss, trained_gap = judge(critic, records)
     assert trained_loss < 0.7 * loss
     assert trained_gap > 0.2
@@ -67,7 +67,7 @@ def test_a_critic_learns_where_the_segmenter_is_wrong(spoil: SpoiltMasks | None)
 
 def test_a_critic_of_the_source_learns_to_tell_true_masks_from_predictions() -> None:
     critic, records = make_critic(sees="mask", starts_from_certainty=False), make_records()
-    train(critic, records, loss=CriticLoss(judges="source"), spoil=None, steps=25, seed=0)
+    train(critic, records, loss=CriticLoss(judges="source"), spoil=None, steps=15, seed=0)
     label, prediction = records[0]["label"][None].float(), records[0]["logits"][None].float().sigmoid()
     with torch.no_grad():
         assert critic(label).mean() > critic(prediction).mean() + 0.5
@@ -106,7 +106,7 @@ def settings(folder: Path) -> str:
 
 def make_inputs(folder: Path) -> list[str]:
     """Phantoms to train with, others to calibrate with, and an untrained segmenter: arguments of the command."""
-    make_cohort(folder / "cases", cases=5, shape=(48, 48, 40))
+    make_cohort(folder / "cases", cases=3, shape=(48, 48, 40))
     others = Path(make_cohort(folder / "others", cases=1, shape=(48, 48, 40), seed=1))
     for path in sorted(others.rglob("phantom_000*"), reverse=True):
         path.rename(path.with_name(path.name.replace("phantom", "other")))

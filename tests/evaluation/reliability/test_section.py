@@ -23,7 +23,7 @@ def test_the_section_has_verdict_and_tables_and_escapes_what_the_file_contains(t
     assert "<h3>Within 3 mm of the prediction&#39;s surface</h3>" in section.html
     scores = "<td>10.0 %</td><td>0.700</td><td>0.800</td><td>-0.100 (-0.100 to -0.100)</td>"
     assert f'<th scope="row">all</th><td>9</td>{scores}' in section.html
-    assert section.html.count("<tr>") == 5 + 8 + 3 + 4 + 2 + 1
+    assert section.html.count("<tr>") == 6 + 8 + 3 + 4 + 2 + 1
     assert f"base64,{base64.b64encode(b'picture').decode()}" in section.html
     assert "Not for diagnosis." in section.html
     assert reliability_section(tmp_path / "none") is None
