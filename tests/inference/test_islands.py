@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Hashable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import torch
 from monai.data import MetaTensor
 
 from scripts.brats import NOT_FOR_DIAGNOSIS
-from scripts.inference.islands import ListIslandsd, SaveIslandsHandler
+from scripts.inference.islands import DOUBTED, ODDS, ListIslandsd, SaveIslandsHandler
 from tests.outputs import assert_not_replaced
 
 
@@ -30,13 +31,22 @@ def make_item() -> dict[Hashable, Any]:
     return {"case": "a", "pred": MetaTensor(regions, affine=torch.as_tensor(affine)), "confidence": confidence}
 
 
-def test_islands_are_listed_with_size_place_and_confidence_and_stay() -> None:
+def test_islands_are_listed_with_size_place_and_probability_and_stay() -> None:
     item = make_item()
     result = ListIslandsd("pred")(item)
     assert torch.equal(result["pred"], item["pred"])
     trusted, doubted = sorted(result["islands"], key=lambda island: island["volume_ml"])
-    assert doubted == {"region": "WT", "volume_ml": 0.216, "centre_mm": [-26, 26, 26], "confidence": 0.18}
+    # five voxels of 2 mm beyond the tumour along each axis
+    distance = 10 * math.sqrt(3)
+    a, b, c, d = ODDS
+    odds = a + b * math.log(0.18 / 0.82) + c * math.log(0.216) + d * math.log(1 + distance)
+    place = {"region": "WT", "volume_ml": 0.216, "centre_mm": [-26, 26, 26], "confidence": 0.18}
+    assert doubted == place | {
+        "distance_mm": pytest.approx(distance, abs=1e-3),
+        "probability": pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-3),
+    }
     assert trusted["volume_ml"] == pytest.approx(0.064)
+    assert trusted["probability"] > DOUBTED > doubted["probability"]
 
 
 def test_the_islands_of_a_case_are_written(tmp_path: Path) -> None:

@@ -46,15 +46,16 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     correlation = {region: _correlation([r for r in rows if r["region"] == region]) for region in REGIONS}
     known = [row for row in rows if not math.isnan(row["expected_dice_critic"])]
     held = [row["volume_low_ml"] <= row["volume_ml"] <= row["volume_high_ml"] for row in known]
+    expected = expected_dice(rows)
     return {
         "note": NOT_FOR_DIAGNOSIS,
         "cases": len(rows) // len(REGIONS),
         "zones": zones,
         "correlation": correlation,
-        "expected_dice": expected_dice(rows),
+        "expected_dice": expected,
         "volume_interval": {"n": len(known), "held": sum(held)},
         "calibration": calibration(rows),
-        "verdict": _verdict(zones, correlation),
+        "verdict": [*_verdict(zones, correlation), *_verdict_on_dice(expected["all"])],
     }
 
 
@@ -175,6 +176,19 @@ def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[s
         *lines,
         "rank correlation with Dice over cases, of mean confidence against negative mean entropy "
         f"(1 is perfect, below 0 misleads): {', '.join(ranks)}",
+    ]
+
+
+def _verdict_on_dice(found: Mapping[str, float | int | None]) -> list[str]:
+    """Says from which measure to take the size of the expected Dice, and from which the order of cases."""
+    errors, ranks = ([found[f"{what}_{name}"] for name in UNCERTAINTIES] for what in ("error", "correlation"))
+    if None in (*errors, *ranks):
+        return []
+    nearer, surer = UNCERTAINTIES[int(errors[1] < errors[0])], UNCERTAINTIES[int(ranks[1] > ranks[0])]
+    return [
+        f"take the size of the expected Dice from the {UNCERTAINTY_NAMES[nearer]} (mean error {as_text(min(errors))} "
+        f"against {as_text(max(errors))}) and the order of cases from the {UNCERTAINTY_NAMES[surer]} (rank correlation "
+        f"{as_text(max(ranks))} against {as_text(min(ranks))}), means over the regions"
     ]
 
 

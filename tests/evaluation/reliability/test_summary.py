@@ -108,6 +108,21 @@ def test_the_expected_dice_is_held_against_the_true_one() -> None:
     assert means["correlation_critic"] == pytest.approx(0)
 
 
+def test_the_verdict_says_from_where_to_take_size_and_order_of_the_expected_dice() -> None:
+    rows = make_rows(0.7, 0.8)
+    assert not any("expected Dice" in line for line in summarise(rows)["verdict"])  # constant values have no order
+    for row, expected in zip(rows, (0.7, 0.7, 0.7, 0.2, 0.2, 0.2, 0.8, 0.8, 0.8)):
+        row["expected_dice_entropy"] = expected
+    line = summarise(rows)["verdict"][-1]
+    assert "size of the expected Dice from the critic (mean error 0.067 against 0.200)" in line
+    assert "order of cases from the critic (rank correlation 1.000 against 0.500)" in line
+    for row in rows:
+        row["expected_dice_critic"], row["expected_dice_entropy"] = 1 - row["dice"], row["dice"] / 2
+    line = summarise(rows)["verdict"][-1]
+    assert "size of the expected Dice from the probabilities" in line
+    assert "order of cases from the probabilities (rank correlation 1.000 against -1.000)" in line
+
+
 def test_intervals_are_counted_and_bins_are_pooled() -> None:
     summary = summarise(make_rows(0.7, 0.8))
     assert summary["volume_interval"] == {"n": 9, "held": 6}
