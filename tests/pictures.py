@@ -26,7 +26,7 @@ EVALUATED = DEMO / "evaluate"
 
 def main() -> None:
     """Writes docs/phantom.png, curves.png, reliability.png, report.png and usage.ipynb."""
-    bundle("training", ["train", "demo"])
+    bundle("training", ["train", "demo"], "--resume=auto")  # a demo that is there is not trained again
     bundle("evaluating", ["inference", "evaluate", "demo"], f"--output_dir={EVALUATED}")
     for source, name in (
         (DEMO / "case.png", "phantom.png"),
