@@ -76,6 +76,10 @@ def main() -> None:
     folder = Path(args.output_dir)
     config = read_config(args.settings, seed=0)
     items, unseen = choose_cases(args.dataset_dir, args.unseen_dir, cache_dir=config["cache_dir"])
+    if len(unseen) < 2:
+        raise BundleError(
+            f"{args.unseen_dir}: has 1 case; at least 2 are needed, one to score and others to calibrate by."
+        )
     predictions = Predictions(config, args.model, folder=str(folder / "predictions"))
     cases = [item["case"] for item in unseen]
     training, scored = predictions.of(items, disturbed=True), read_records(predictions.of(unseen))
