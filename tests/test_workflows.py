@@ -188,6 +188,7 @@ def test_evaluating_writes_every_figure_of_the_held_out_cases(places: dict[str, 
         "summary.md",
         "boxplots.png",
         "reliability.csv",
+        "reliability.png",
     }
 
 
@@ -207,6 +208,8 @@ def test_a_case_without_truth_is_segmented_and_its_figures_are_left_out(
     assert all(row["dice"] and row["lesion_dice"] for row in known)
     assert not any(row["dice"] or row["lesion_dice"] or row["true_volume_ml"] for row in unknown)
     assert all(row["volume_ml"] for row in unknown)
+    # what is expected of a case needs a prediction and no truth
+    assert all(bool(row["expected_dice"]) == (float(row["volume_ml"]) > 0) for row in (*known, *unknown))
     assert "left out" in result.stdout
     summary = json.loads((output_dir / "summary.json").read_text())
     assert summary["cases"] == 2
