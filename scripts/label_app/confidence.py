@@ -20,7 +20,7 @@ LEADS = "mean_entropy"
 NAME = "uncertainty"
 MEASURED = (
     "Uncertainty is the entropy of the network's own probabilities. On 8 held-out patients it told wrong voxels within "
-    "10 mm of a region with an AUROC of 0.87, the critic with 0.86. It orders cases weakly: its rank correlation with "
+    "10 mm of a region with an AUROC of 0.87, and so did the critic. It orders cases weakly: its rank correlation with "
     "the error (1 - Dice) was 0.12 (TC), 0.62 (WT) and 0.17 (ET)."
 )
 
