@@ -200,7 +200,11 @@ def test_the_forms_are_compared_cell_by_cell(inputs: tuple[Path, list[str]]) -> 
     table = (folder / "forms" / "forms.md").read_text()
     assert table in result.stdout
     lines = [line.split(" | ")[:3] for line in table.splitlines()]
-    assert lines[3] == ["| whole", "0", "+0.500 (+0.500 to +0.500)"]  # as the file of the cell has it, which was not made anew
+    assert lines[3] == [
+        "| whole",
+        "0",
+        "+0.500 (+0.500 to +0.500)",
+    ]  # as the file of the cell has it, which was not made anew
     assert lines[4][:2] == ["| without the image", "0"]
     refused = run("scripts.tools.critic_forms", *words, "other")
     assert "allowed: whole, without the image" in refused.stderr

@@ -181,8 +181,11 @@ def _verdict(zones: Mapping[str, Any], correlation: Mapping[str, Any]) -> list[s
 
 def _verdict_on_dice(found: Mapping[str, float | int | None]) -> list[str]:
     """Says from which measure to take the size of the expected Dice, and from which the order of cases."""
-    errors, ranks = ([found[f"{what}_{name}"] for name in UNCERTAINTIES] for what in ("error", "correlation"))
-    if None in (*errors, *ranks):
+    errors, ranks = (
+        [value for name in UNCERTAINTIES if (value := found[f"{what}_{name}"]) is not None]
+        for what in ("error", "correlation")
+    )
+    if len(errors) + len(ranks) < 2 * len(UNCERTAINTIES):
         return []
     nearer, surer = UNCERTAINTIES[int(errors[1] < errors[0])], UNCERTAINTIES[int(ranks[1] > ranks[0])]
     return [
