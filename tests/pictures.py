@@ -3,6 +3,7 @@
 
 Run `python -m tests.pictures` after a change of what they show: it trains and evaluates the demo, takes its pictures
 and one of the report's viewer, and executes the notebook. It needs Chromium, and takes minutes on two cores.
+A demo that is in output/demo is not trained again: remove it if the training has changed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ EVALUATED = DEMO / "evaluate"
 
 def main() -> None:
     """Writes docs/phantom.png, curves.png, reliability.png, report.png and usage.ipynb."""
-    bundle("training", ["train", "demo"], "--resume=auto")  # a demo that is there is not trained again
+    bundle("training", ["train", "demo"], "--resume=auto")
     bundle("evaluating", ["inference", "evaluate", "demo"], f"--output_dir={EVALUATED}")
     for source, name in (
         (DEMO / "case.png", "phantom.png"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from torch.nn.functional import interpolate
 
 from scripts.inference.confidence import CriticConfidenced, SwapConfidenced
@@ -37,3 +40,10 @@ def test_between_two_voxels_on_both_sides_of_a_boundary_the_confidence_falls_to_
     confidence = SwapConfidenced("confidence")(fine)["confidence"]
     assert confidence[:8].min() == confidence[-8:].min() == pytest.approx(0.9)
     assert confidence[15:17].max() < 0.6
+
+
+def test_inference_resamples_the_probability_of_the_region() -> None:
+    config = yaml.safe_load((Path(__file__).parents[2] / "configs" / "inference.yaml").read_text())
+    names = [transform["_target_"] for transform in config["postprocessing"]["transforms"]]
+    place = names.index("Invertd")
+    assert names[place - 1] == names[place + 1] == "scripts.inference.SwapConfidenced"
