@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.results import write_result
 from scripts.base.text_files import write_json
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.evaluation.reliability.scores import ZONES, Row, score_case
@@ -94,7 +94,7 @@ def main() -> None:
                 critic = train_form(config, records, steps=args.steps, seed=seed)
                 write_json(path, _without_nan(score(config, critic, cases, scored)))
             cells[form, seed] = _with_nan(json.loads(path.read_text()))
-            write_atomically(folder / "forms.md", to_markdown(cells).encode())
+            write_result(folder / "forms.md", to_markdown(cells).encode())
     print(f"{to_markdown(cells)}\n{folder / 'forms.md'}")
 
 

@@ -12,7 +12,9 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
+from scripts.base.atomic_files import to_bytes
 from scripts.base.errors import BundleError
+from scripts.base.results import refuse_replacing, write_result
 from scripts.base.weights import load_weights
 from scripts.brats import Item
 from scripts.method.vat import adversarial_direction
@@ -51,7 +53,7 @@ class Predictions:
         paths = [self.folder / f"{item['case']}_{kind}.pt" for kind in kinds]
         if all(path.exists() for path in paths):
             return paths
-        self.folder.mkdir(parents=True, exist_ok=True)
+        refuse_replacing(*paths)
         data = self.preprocess(item)
         image, label = (data[name].as_tensor().float()[None] for name in ("image", "label"))
         generator = torch.Generator().manual_seed(zlib.crc32(item["case"].encode()))
@@ -60,9 +62,7 @@ class Predictions:
             with torch.no_grad():
                 logits = self.segmenter(seen)
             record = {"image": (image if kind == "vat" else seen)[0].half(), "logits": logits[0].half()}
-            partial = path.with_suffix(".partial")
-            torch.save(record | {"label": label[0].to(torch.uint8)}, partial)
-            partial.replace(path)
+            write_result(path, to_bytes(record | {"label": label[0].to(torch.uint8)}))
         return paths
 
 

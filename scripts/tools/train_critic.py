@@ -14,7 +14,9 @@ from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 from sklearn.linear_model import LogisticRegression
 
+from scripts.base.atomic_files import to_bytes
 from scripts.base.errors import BundleError, report_bundle_errors
+from scripts.base.results import set_aside, write_result
 from scripts.base.settings_check import check_settings
 from scripts.brats import NOT_FOR_DIAGNOSIS, Item
 from scripts.data.cohort import Cohort
@@ -57,7 +59,10 @@ def main() -> None:
         critic.scales.copy_(
             fit_scales([find_evidence(critic, record) for record in read_records(predictions.of(unseen))])
         )
-    torch.save({name: tensor.contiguous() for name, tensor in critic.state_dict().items()}, args.output)
+    output = Path(args.output)
+    if output.exists():  # such as the shipped weights
+        set_aside(output, f"{output.stem}.previous.pt")
+    write_result(output, to_bytes({name: tensor.contiguous() for name, tensor in critic.state_dict().items()}))
     print(f"{args.output}: scales {critic.scales.tolist()}. {NOT_FOR_DIAGNOSIS}")
 
 
