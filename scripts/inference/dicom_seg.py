@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,7 @@ class SaveDicomSegd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if not installed:
-            raise BundleError("DICOM SEG needs highdicom: pip install -r requirements-dicom.txt")
+        _need_highdicom()
         if reference not in MODALITIES:
             raise BundleError(f"reference_series is {reference}; allowed are {', '.join(MODALITIES)}")
         self.output_dir = Path(output_dir)
@@ -82,11 +82,9 @@ class SaveDicomSegd(MapTransform):
         item = dict(data)
         for key in self.key_iterator(item):
             try:
-                instances = read_series(self._choose(item[self.series_key]))
-                frames = to_frames(item[key][0].cpu().numpy(), np.asarray(item[key].affine), instances)
-                content = io.BytesIO()
-                make_segmentation(frames, instances).save_as(content)
-                write_result(self.results_of([str(item["case"])])[0], content.getvalue())
+                labels, affine = item[key][0].cpu().numpy(), np.asarray(item[key].affine)
+                content = to_dicom_seg(labels, affine, item[self.series_key], reference=self.reference)
+                write_result(self.results_of([str(item["case"])])[0], content)
             except BundleError as error:
                 if self.problems is None:
                     raise
@@ -98,22 +96,38 @@ class SaveDicomSegd(MapTransform):
         """Returns the paths of the files of cases."""
         return [self.output_dir / f"{case}_seg.dcm" for case in cases]
 
-    def _choose(self, series: str | list[str]) -> str:
-        folders = ensure_tuple(series)
-        if len(folders) != len(MODALITIES) or not all(map(os.path.isdir, folders)):
-            raise BundleError(
-                f"{folders[0]}: is no folder of a DICOM series, and DICOM SEG needs four; "
-                "for a NIfTI label map of any format, leave out configs/dicom_seg.yaml"
-            )
-        patients = {next(read_instances(folder)).get("PatientID") for folder in folders}
-        if len(patients) > 1:
-            place = os.path.dirname(folders[0])
-            raise BundleError(f"{place}: has series of {len(patients)} patients (PatientID); keep those of one")
-        return folders[MODALITIES.index(self.reference)]
+
+def to_dicom_seg(
+    labels: np.ndarray,
+    affine: np.ndarray,
+    series: str | Sequence[str],
+    *,
+    reference: str = "T1ce",
+    reviewer: str | None = None,
+) -> bytes:
+    """Returns a label map as the file of a DICOM Segmentation object.
+
+    Args:
+        labels: label map (H, W, D) with values 0, 1, 2 and 3 or 4.
+        affine: matrix (4, 4) from its voxels to millimetres, RAS.
+        series: the four folders of the case's DICOM series, in the order T1, T1ce, T2, FLAIR.
+        reference: series whose study, frame of reference and instances the object refers to.
+        reviewer: who saved the label map; None where it is a machine's alone.
+
+    Raises:
+        BundleError: see `SaveDicomSegd`.
+    """
+    _need_highdicom()
+    instances = read_series(_choose(series, reference))
+    content = io.BytesIO()
+    make_segmentation(to_frames(labels, affine, instances), instances, reviewer=reviewer).save_as(content)
+    return content.getvalue()
 
 
-def make_segmentation(frames: np.ndarray, instances: list[Any]) -> Any:
+def make_segmentation(frames: np.ndarray, instances: list[Any], *, reviewer: str | None = None) -> Any:
     """Creates a `highdicom.seg.Segmentation` from label frames (slices, rows, columns) and their sorted instances.
+
+    With a reviewer, its segments are semiautomatic ones that he or she created.
 
     Raises:
         BundleError: if the instances lack tags that DICOM requires.
@@ -122,12 +136,13 @@ def make_segmentation(frames: np.ndarray, instances: list[Any]) -> Any:
     for tag in _MAY_BE_EMPTY:
         source.setdefault(tag, "")
     metadata = json.loads(METADATA.read_text())
+    kind = "automatic" if reviewer is None else "semiautomatic"
     try:
         return highdicom.seg.Segmentation(
             source_images=instances,
             pixel_array=np.minimum(frames, 3).astype(np.uint8),  # enhancing tumour is label 4 or 3, and segment 3
             segmentation_type="BINARY",
-            segment_descriptions=_describe(metadata["name"], metadata["version"]),
+            segment_descriptions=_describe(metadata["name"], metadata["version"], kind=kind.upper()),
             series_instance_uid=highdicom.UID(),
             series_number=1000 + int(source.get("SeriesNumber") or 0),
             sop_instance_uid=highdicom.UID(),
@@ -137,8 +152,9 @@ def make_segmentation(frames: np.ndarray, instances: list[Any]) -> Any:
             software_versions=metadata["version"],
             device_serial_number="none",
             content_label="BRAIN_TUMOUR",
-            content_description=f"Automatic segmentation. {NOT_FOR_DIAGNOSIS}",
-            series_description=f"Brain tumour, automatic. {NOT_FOR_DIAGNOSIS}",
+            content_description=f"{kind.capitalize()} segmentation. {NOT_FOR_DIAGNOSIS}",
+            content_creator_name=reviewer and _person_name(reviewer),
+            series_description=f"Brain tumour, {kind}. {NOT_FOR_DIAGNOSIS}",
             content_qualification="RESEARCH",
             omit_empty_frames=bool(frames.any()),
         )
@@ -148,7 +164,31 @@ def make_segmentation(frames: np.ndarray, instances: list[Any]) -> Any:
         ) from error
 
 
-def _describe(name: str, version: str) -> list[Any]:
+def _need_highdicom() -> None:
+    if not installed:
+        raise BundleError("DICOM SEG needs highdicom: pip install -r requirements-dicom.txt")
+
+
+def _choose(series: str | Sequence[str], reference: str) -> str:
+    folders = ensure_tuple(series)
+    if len(folders) != len(MODALITIES) or not all(map(os.path.isdir, folders)):
+        raise BundleError(
+            f"{folders[0]}: is no folder of a DICOM series, and DICOM SEG needs four; "
+            "for a NIfTI label map of any format, leave out configs/dicom_seg.yaml"
+        )
+    patients = {next(read_instances(folder)).get("PatientID") for folder in folders}
+    if len(patients) > 1:
+        place = os.path.dirname(folders[0])
+        raise BundleError(f"{place}: has series of {len(patients)} patients (PatientID); keep those of one")
+    return folders[MODALITIES.index(reference)]
+
+
+def _person_name(name: str) -> str:
+    """Returns a name as DICOM's type PN takes it: a family name of at most 64 characters, without separators."""
+    return re.sub(r"[\\^=\x00-\x1f]", " ", name)[:63] + "^"
+
+
+def _describe(name: str, version: str, *, kind: str) -> list[Any]:
     network = codes.cid7162.ArtificialIntelligence
     algorithm = highdicom.AlgorithmIdentificationSequence(name=name, family=network, version=version)
     return [
@@ -157,7 +197,7 @@ def _describe(name: str, version: str) -> list[Any]:
             segment_label=label,
             segmented_property_category=codes.cid7150.MorphologicallyAbnormalStructure,
             segmented_property_type=getattr(codes.cid7159, kind),
-            algorithm_type="AUTOMATIC",
+            algorithm_type=kind,
             algorithm_identification=algorithm,
             anatomic_regions=[codes.SCT.Brain],
             display_color=highdicom.color.CIELabColor.from_string(TISSUES[value].colour),

@@ -11,17 +11,22 @@ import numpy as np
 
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGION_VALUES, REGIONS, TISSUE_VALUES
 from scripts.evaluation.metrics.surface_distances import distance_within
+from scripts.evaluation.reliability.expected_dice import expectation
 from scripts.evaluation.reliability.scores import ZONES, entropy
 
 Metrics = dict[str, Any]
-# The order of cases, the first slice to look at and the map use the entropy of the segmenter's own probabilities:
-# within 10 mm of a region the critic finds wrong voxels as well, and no better (docs/critic.md).
-LEADS = "mean_entropy"
-NAME = "uncertainty"
+MEASURES = ("mean_confidence", "mean_entropy", "expected_dice")  # of each region
+# The order of cases, the first slice to look at and the map use the segmenter's own probabilities: on held-out patients
+# the Dice that they let expect orders cases a little better than that of the critic's confidence, and within 10 mm of a
+# region their entropy finds wrong voxels as well as the critic, and no better (docs/critic.md).
+LEADS = "expected_dice"
 MEASURED = (
-    "Uncertainty is the entropy of the network's own probabilities. On 8 held-out patients it told wrong voxels within "
-    "10 mm of a region with an AUROC of 0.87, and so did the critic. It orders cases weakly: its rank correlation with "
-    "the error (1 - Dice) was 0.12 (TC), 0.62 (WT) and 0.17 (ET)."
+    "Cases are ordered by their expected Dice: the mean, over the regions that were found, of the Dice that the network's "
+    "own probabilities let expect. On 8 held-out patients it ranked cases as the true Dice did with a correlation of "
+    "0.98 (TC), 0.93 (WT) and 0.48 (ET); the critic's confidence reached 0.93, 0.90 and 0.40. As a number it was off by "
+    "0.16, so it is told in words: low, middle and high are thirds of the cases listed here, no more. Within a case, "
+    "uncertainty is the entropy of the same probabilities: it told wrong voxels within 10 mm of a region with an AUROC "
+    "of 0.87, the critic with 0.86."
 )
 
 
@@ -37,23 +42,23 @@ def review_metrics(
         spacing: of the voxels in mm.
 
     Returns:
-        `mean_confidence` (the critic's) and `mean_entropy` (nats) of each region, within 10 mm of it, None where
-        nothing was predicted; `volumes_ml` of each tissue and region; `slice`, the axial one (the third axis) with the
+        `mean_confidence` (the critic's), `mean_entropy` (nats) and `expected_dice` (by the probabilities, see
+        `expectation`) of each region, within 10 mm of it, None where nothing was predicted; `volumes_ml` of each tissue and region; `slice`, the axial one (the third axis) with the
         largest sum of uncertainty near the regions, None where nothing was predicted; and a `note`.
     """
     regions = np.stack([np.isin(labels, values) for values in REGION_VALUES.values()])
     near = _near(regions, spacing)
-    means: dict[str, dict[str, float | None]] = {"mean_confidence": {}, "mean_entropy": {}}
-    for name, zone, of_critic, of_network in zip(REGIONS, near, confidence, probabilities):
-        measures = {"mean_confidence": of_critic[zone], "mean_entropy": entropy(of_network[zone])}
-        for measure, values in measures.items():
-            means[measure][name] = float(values.mean()) if values.size else None
+    measures: dict[str, dict[str, float | None]] = {}
+    for name, region, zone, of_critic, of_network in zip(REGIONS, regions, near, confidence, probabilities):
+        known = _measures(region[zone], of_critic[zone], of_network[zone].clip(0, 1)) if region.any() else {}
+        for measure in MEASURES:
+            measures.setdefault(measure, {})[name] = known.get(measure)
     millilitres = float(np.prod(spacing)) / 1000
     volumes = {name: float((labels == value).sum() * millilitres) for name, value in TISSUE_VALUES.items()}
     volumes |= {name: float(region.sum() * millilitres) for name, region in zip(REGIONS, regions)}
     per_slice = np.where(near, entropy(probabilities), 0).sum(axis=(0, 1, 2))
     first = {"axis": 2, "index": int(per_slice.argmax())} if regions.any() else None
-    return {**means, "volumes_ml": volumes, "slice": first, "note": NOT_FOR_DIAGNOSIS}
+    return {**measures, "volumes_ml": volumes, "slice": first, "note": NOT_FOR_DIAGNOSIS}
 
 
 def uncertainty_map(labels: np.ndarray, probabilities: np.ndarray, *, spacing: Sequence[float]) -> np.ndarray:
@@ -75,6 +80,12 @@ def score(metrics: Mapping[str, Any], measure: str = LEADS) -> float | None:
     """Returns a case's score: the mean of a measure over the regions that were predicted, None where none was."""
     values = [value for value in metrics[measure].values() if value is not None]
     return float(np.mean(values)) if values else None
+
+
+def _measures(region: np.ndarray, confidence: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    right = np.where(region, probabilities, 1 - probabilities)
+    means = float(confidence.mean()), float(entropy(probabilities).mean())
+    return dict(zip(MEASURES, (*means, expectation(region, right).dice)))
 
 
 def _near(regions: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

@@ -22,6 +22,7 @@ from scripts.label_app.confidence import review_metrics, uncertainty_map
 from scripts.label_app.datastore import UNCERTAINTY, CaseDatastore
 from scripts.label_app.history import digest_of, now
 
+WEIGHTS = {"model_filename": "model.pt"}  # in place of any file of models/ that a request may name
 COLOURS = {name: TISSUES[value].colour for name, value in TISSUE_VALUES.items()}
 
 
@@ -35,12 +36,20 @@ class SegmentationTask(BundleInferTask):
         self.labels = TISSUE_VALUES
         # as in the config, which MONAI Label passes by
         convert_conv3d_weight_memory_format(self.network, torch.channels_last_3d)
-        self._config.pop("model_filename")  # it offers the critic's weights for the segmenter
 
     def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Segments the image of a request."""
-        file, params = super().__call__({"result_extension": ".nii.gz"} | request, callbacks)
-        return file, params | {"label_colours": COLOURS, "note": NOT_FOR_DIAGNOSIS}
+        names: dict[str, int] = {}
+        also = (callbacks or {}).get(CallBackTypes.POST_TRANSFORMS, lambda data: data)
+
+        def name(data: dict[str, Any]) -> dict[str, Any]:
+            names.update(names_in(_array(data["pred"])))
+            return also(data)
+
+        asked = {"result_extension": ".nii.gz"} | request | WEIGHTS
+        file, params = super().__call__(asked, {**(callbacks or {}), CallBackTypes.POST_TRANSFORMS: name})
+        colours = {name: COLOURS[name] for name in names}
+        return file, params | {"label_names": names, "label_colours": colours, "note": NOT_FOR_DIAGNOSIS}
 
 
 class ConfidenceTask(SegmentationTask):
@@ -73,6 +82,7 @@ class ConfidenceTask(SegmentationTask):
                     "at": now(),
                     "metrics": dict(metrics),
                     "voxels": digest_of(labels),
+                    "params": {"label_names": names_in(labels)},
                 }
                 about["look_at"] = _middle(labels, metrics["slice"], affine)
                 doubt = uncertainty_map(labels, probabilities, spacing=spacing)
@@ -99,6 +109,11 @@ class ConfidenceTask(SegmentationTask):
         parser = super()._load_bundle_config(path, config)
         parser["confidence"] = True
         return parser
+
+
+def names_in(labels: np.ndarray) -> dict[str, int]:
+    """Returns the tissues that are in a label map, by value: 3D Slicer gives the n-th name to the n-th value it finds."""
+    return {name: value for name, value in TISSUE_VALUES.items() if (labels == value).any()}
 
 
 def weights_stamp(path: str) -> int:

@@ -23,17 +23,18 @@ from monailabel.interfaces.exception import MONAILabelException  # noqa: E402
 from monailabel.tasks.activelearning.random import Random  # noqa: E402
 
 from scripts.brats import NOT_FOR_DIAGNOSIS  # noqa: E402
+from scripts.label_app.confidence import LEADS  # noqa: E402
 from scripts.label_app.datastore import CaseDatastore, http_errors  # noqa: E402
 from scripts.label_app.inference import ConfidenceTask, SegmentationTask  # noqa: E402
 from scripts.label_app.memory import give_back_memory  # noqa: E402
-from scripts.label_app.scoring import ByUncertainty, UncertaintyScoring  # noqa: E402
+from scripts.label_app.scoring import ByExpectedDice, ExpectedDiceScoring  # noqa: E402
 from scripts.label_app.training import FineTuning  # noqa: E402
 
 GIGABYTE = 2**30
 
 
 class BratsReview(MONAILabelApp):
-    """Review of BraTS cases, the most uncertain first.
+    """Review of BraTS cases, the one with the lowest expected Dice first.
 
     Its conf: `view`, one of `volumes.VIEWS`, is what clients see of an image; `bundle` is another bundle's folder;
     `cache_gb` limits the files that are made for clients.
@@ -60,14 +61,14 @@ class BratsReview(MONAILabelApp):
 
     def init_scoring_methods(self) -> dict[str, Any]:
         """Offers segmentation of all cases in the background."""
-        return {"uncertainty": UncertaintyScoring(self._infers["confidence"])}
+        return {LEADS: ExpectedDiceScoring(self._infers["confidence"])}
 
     def init_strategies(self) -> dict[str, Any]:
         """Offers what to review next; the names are without spaces, for MONAI Label's client garbles those."""
-        scoring = UncertaintyScoring(self._infers["confidence"])
+        scoring = ExpectedDiceScoring(self._infers["confidence"])
         return {
-            "most_uncertain": ByUncertainty(scoring),
-            "least_uncertain": ByUncertainty(scoring, least=True),
+            "lowest_expected_dice": ByExpectedDice(scoring),
+            "highest_expected_dice": ByExpectedDice(scoring, highest=True),
             "random": Random(),
         }
 
@@ -103,7 +104,7 @@ class BratsReview(MONAILabelApp):
         from monailabel.utils.async_tasks.utils import tasks
 
         running = any(task["status"] in ("SUBMITTED", "RUNNING") for task in tasks("scoring"))
-        pending = self._scoring_methods["uncertainty"].pending(self._datastore)
+        pending = self._scoring_methods[LEADS].pending(self._datastore)
         return super().async_scoring(method, params) if pending and not running else {}
 
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Body, Depends, Header, HTTPException, Query
 from fastapi.responses import FileResponse, HTMLResponse, Response
@@ -16,7 +17,8 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.utils import tasks
 
-from scripts.label_app.confidence import MEASURED, NAME, score
+from scripts.inference.dicom_seg import to_dicom_seg
+from scripts.label_app.confidence import LEADS, MEASURED, score
 from scripts.label_app.datastore import CaseDatastore, http_errors
 from scripts.label_app.history import Decision, VersionConflictError, digest_of, read_voxels
 from scripts.label_app.uploads import mark_of, read_drawing
@@ -76,6 +78,7 @@ def case_details(case: str, user: Reader) -> dict[str, Any]:
         "decisions": history.record()["decisions"],
         "state": history.state(),
         "segmentation": about if current else None,
+        "dicom": all(map(os.path.isdir, item["image"])),
     }
 
 
@@ -100,13 +103,36 @@ def label(case: str, tag: str, user: Reader, accept_encoding: Annotated[str, Hea
     return _nifti(read_for_viewer(place), accept_encoding)
 
 
+@router.get("/cases/{case}/export/{kind}/v{version}")
+def export(case: str, kind: Literal["nifti", "dicom"], version: int, user: Reader) -> Response:
+    """Returns a version as the NIfTI file that is stored, or as DICOM SEG where the scans are DICOM series.
+
+    Raises:
+        HTTPException: 404 where there is no such version, 422 where DICOM does not allow it.
+    """
+    store = _store()
+    item = store.item(case)
+    history = store.history(item["case"])
+    records = {record["version"]: record for record in history.versions()}
+    if version not in records:
+        raise HTTPException(404, f"{case} has no version {version}")
+    place = history.place(version)
+    if kind == "nifti":
+        return FileResponse(place)
+    with http_errors():
+        content = to_dicom_seg(
+            read_voxels(place), grid_of(place)[1], item["image"], reviewer=records[version]["by"]
+        )
+    return Response(content, media_type="application/dicom")
+
+
 @router.post("/cases/{case}/segmentation")
 def segment(case: str, user: Annotator) -> dict[str, Any]:
     """Segments a case, and returns what the server keeps of it; the label map is then that of tag `original`."""
     store = _store()
     Path(app_instance().infer({"model": "confidence", "image": case})["file"]).unlink()
     about = store.history(case).record()["segmentation"]
-    store.update_image_info(case, {"stamp": about["stamp"], NAME: score(about["metrics"]), "fault": ""})
+    store.update_image_info(case, {"stamp": about["stamp"], LEADS: score(about["metrics"]), "fault": ""})
     return about
 
 
@@ -195,19 +221,19 @@ def _line(store: CaseDatastore, case: str) -> dict[str, Any]:
     item = store.items[case]
     line: dict[str, Any] = {"case": case, "patient": item["patient"], "fault": item.get("fault", "")}
     if line["fault"]:
-        return line | {"state": {"state": "broken"}, "scored": True, NAME: None, "segmented": False}
+        return line | {"state": {"state": "broken"}, "scored": True, LEADS: None, "segmented": False}
     history = store.history(case)
     record = history.record()
     try:
         stamp = _scorer().task.stamp(case)
     except OSError:  # a scan was moved away since the list was made
-        return line | {"fault": "a scan has gone", "state": {"state": "broken"}, "scored": True, NAME: None}
+        return line | {"fault": "a scan has gone", "state": {"state": "broken"}, "scored": True, LEADS: None}
     scored = record["image"].get("stamp") == stamp
     return line | {
         "fault": record["image"].get("fault", "") if scored else "",
         "state": history.state(),
         "scored": scored,
-        NAME: record["image"].get(NAME) if scored else None,
+        LEADS: record["image"].get(LEADS) if scored else None,
         "segmented": record["segmentation"].get("stamp") == stamp,
     }
 
@@ -243,7 +269,7 @@ def _store() -> CaseDatastore:
 
 
 def _scorer() -> Any:
-    return app_instance()._scoring_methods["uncertainty"]
+    return app_instance()._scoring_methods[LEADS]
 
 
 def _nifti(content: bytes, accepted: str) -> Response:

@@ -13,15 +13,15 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from scripts.base.errors import BundleError
 from scripts.data.checks import check_case
-from scripts.label_app.confidence import NAME, score
+from scripts.label_app.confidence import LEADS, score
 from scripts.label_app.datastore import CaseDatastore
 from scripts.label_app.inference import ConfidenceTask
 
 logger = logging.getLogger(__name__)
 
 
-class UncertaintyScoring(ScoringMethod):
-    """Checks and segments every case that waits for a review, and keeps segmentation and uncertainty.
+class ExpectedDiceScoring(ScoringMethod):
+    """Checks and segments every case that waits for a review, and keeps segmentation, uncertainty and expected Dice.
 
     A case keeps them until weights or scans change. One that is broken gets its `fault` instead.
 
@@ -30,7 +30,7 @@ class UncertaintyScoring(ScoringMethod):
     """
 
     def __init__(self, task: ConfidenceTask) -> None:
-        super().__init__("Segmentation of every case that waits for a review, and its mean uncertainty")
+        super().__init__("Segmentation of every case that waits for a review, and its expected Dice")
         self.task = task
 
     def pending(self, datastore: CaseDatastore) -> list[str]:
@@ -54,13 +54,13 @@ class UncertaintyScoring(ScoringMethod):
 
     def _score(self, case: str, request: dict[str, Any], datastore: CaseDatastore) -> str:
         item = datastore.item(case)
-        info: dict[str, Any] = {"stamp": self.task.stamp(case), NAME: None, "fault": ""}
+        info: dict[str, Any] = {"stamp": self.task.stamp(case), LEADS: None, "fault": ""}
         try:
             if fault := check_case(item):
                 raise BundleError(fault)
             asked = {name: item[name] for name in ("case", "layout", "image")}
             _, metrics = self.task(request | asked | {"result_write_to_file": False})
-            info[NAME] = score(metrics)
+            info[LEADS] = score(metrics)
         except (BundleError, HTTPException) as error:
             info["fault"] = error.detail if isinstance(error, HTTPException) else str(error)
             logger.warning("%s cannot be scored: %s", case, info["fault"])
@@ -68,21 +68,21 @@ class UncertaintyScoring(ScoringMethod):
         return str(info["fault"])
 
 
-class ByUncertainty(Strategy):
-    """Picks the most, or the least, uncertain case of those that wait for a review.
+class ByExpectedDice(Strategy):
+    """Picks the case with the lowest, or highest, expected Dice of those that wait for a review.
 
     Args:
         scoring: knows which scores are of the present weights and scans; a case with another comes last, a broken one
             never.
-        least: whether the least uncertain one is picked.
+        highest: whether the highest is picked.
     """
 
-    def __init__(self, scoring: UncertaintyScoring, *, least: bool = False) -> None:
-        super().__init__(f"The {'least' if least else 'most'} uncertain case that waits for a review")
-        self.scoring, self.sign = scoring, 1 if least else -1
+    def __init__(self, scoring: ExpectedDiceScoring, *, highest: bool = False) -> None:
+        super().__init__(f"The {'highest' if highest else 'lowest'} expected Dice of those that wait for a review")
+        self.scoring, self.sign = scoring, -1 if highest else 1
 
     def __call__(self, request: dict[str, Any], datastore: CaseDatastore) -> dict[str, Any] | None:
-        """Returns the id and the uncertainty of the case, None where none is left.
+        """Returns the id and the expected Dice of the case, None where none is left.
 
         A request may name the `last` case that was open, which then comes only if it is the only one.
         """
@@ -92,8 +92,8 @@ class ByUncertainty(Strategy):
             return None
 
         def rank(case: str) -> tuple[bool, bool, float, str]:
-            value = known[case].get(NAME) if self.scoring.is_scored(datastore, case) else None
+            value = known[case].get(LEADS) if self.scoring.is_scored(datastore, case) else None
             return case == request.get("last"), value is None, self.sign * (value or 0.0), case
 
         case = min(known, key=rank)
-        return {"id": case, NAME: known[case].get(NAME)}
+        return {"id": case, LEADS: known[case].get(LEADS)}

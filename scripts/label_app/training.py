@@ -19,6 +19,7 @@ from scripts.base.errors import BundleError
 from scripts.base.weights import load_weights
 from scripts.label_app.datastore import CaseDatastore
 from scripts.label_app.expressions import refuse_expressions
+from scripts.label_app.inference import WEIGHTS
 
 NETWORKS = {"model": "network", "critic": "critic"}
 FEW = 5  # validated cases below which a verdict says little
@@ -41,7 +42,7 @@ class FineTuning(BundleTrainTask):
         refuse_expressions(request)
         self._tell(state="starting")
         try:
-            return super().__call__(request, datastore)
+            return super().__call__(request | WEIGHTS, datastore)
         except BundleError as error:
             self._tell(state="failed", message=str(error))
             raise

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "losses": ["AdversarialLoss", "CriticLoss"],
-        "networks": ["VolumetricCritic", "with_initial_foreground_probability"],
+        "networks": ["Segmenter", "VolumetricCritic", "with_initial_foreground_probability"],
         "precision": ["use_mixed_precision"],
         "reciprocal_step": ["ReciprocalStep"],
         "spoilt_masks": ["SpoiltMasks"],

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The critic network, and the initial bias of the segmenter."""
+"""The segmenter, its initial bias, and the critic."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,22 @@ from scripts.method.precision import at_least_float32
 SIGHTS = ("mask", "image_and_mask")
 # smallest probability that is told from 0, and largest from 1, so that logits stay below 9.3
 CERTAIN = 1e-4
+
+
+class Segmenter(BasicUNet):
+    """MONAI's BasicUNet that takes its own weights only.
+
+    MONAI Label's app for bundles loads any file of `models/` that a client names, without insisting on a match: with
+    the critic's, the segmenter would stay as it was initialised and segment nonsense without an error.
+    """
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Loads weights as `strict=True` does, whatever `strict` is.
+
+        Raises:
+            RuntimeError: if the weights are of another network.
+        """
+        return super().load_state_dict(state_dict, strict=True, assign=assign)
 
 
 class VolumetricCritic(nn.Module):

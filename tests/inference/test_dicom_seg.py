@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import defaultdict
 from collections.abc import Hashable
@@ -18,7 +19,7 @@ from scripts.base.errors import BundleError
 from scripts.brats import TISSUES
 from scripts.data.phantoms import make_cohort
 from scripts.data.transforms import LoadScansd
-from scripts.inference.dicom_seg import SaveDicomSegd
+from scripts.inference.dicom_seg import SaveDicomSegd, to_dicom_seg
 from tests.dicom_builder import OBLIQUE, Grid, save_case
 from tests.outputs import assert_not_replaced
 from tests.test_workflows import BUNDLE, assert_clear_error, run_bundle, voxels
@@ -131,6 +132,17 @@ def test_segments_say_what_they_are_and_who_drew_them(tmp_path: Path) -> None:
         assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == (metadata["name"], metadata["version"])
         shown = highdicom.color.CIELabColor.from_dicom_value(segment.RecommendedDisplayCIELabValue).to_rgb()
         np.testing.assert_allclose(shown, colour, atol=2)
+
+
+def test_what_a_person_saved_says_so(tmp_path: Path) -> None:
+    item = load(tmp_path, LABELS, Grid())
+    labels, affine = item["pred"][0].numpy(), np.asarray(item["pred"].affine)
+    content = to_dicom_seg(labels, affine, item["series"], reviewer=r"Dr. A=\^" + 80 * "x")
+    segmentation = pydicom.dcmread(io.BytesIO(content))
+    assert {segment.SegmentAlgorithmType for segment in segmentation.SegmentSequence} == {"SEMIAUTOMATIC"}
+    assert str(segmentation.ContentCreatorName).startswith("Dr. A   xxx")
+    assert "semiautomatic" in segmentation.SeriesDescription
+    assert points_of(segmentation) == points_of(save(item, tmp_path))
 
 
 def test_enhancing_tumour_of_3_is_the_same_segment(tmp_path: Path) -> None:

@@ -22,6 +22,13 @@ def make_cube() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return labels, probabilities, confidence
 
 
+def voxels_near(region: np.ndarray, spacing: tuple[float, ...]) -> int:
+    """Voxels within 10 mm of a region, by comparing all with all."""
+    points = np.argwhere(np.ones_like(region)) * spacing
+    near = [np.linalg.norm(points - place * spacing, axis=1) <= 10 for place in np.argwhere(region)]
+    return int(np.any(near, axis=0).sum())
+
+
 def test_metrics_of_a_cube_by_hand() -> None:
     labels, probabilities, confidence = make_cube()
     metrics = review_metrics(labels, probabilities, confidence, spacing=(1.0, 1.0, 2.0))
@@ -34,7 +41,13 @@ def test_metrics_of_a_cube_by_hand() -> None:
     assert metrics["mean_entropy"]["TC"] == pytest.approx(certain, rel=1e-5)
     assert certain < metrics["mean_entropy"]["WT"] < np.log(2)
     assert metrics["mean_entropy"]["ET"] is None
-    assert score(metrics) == pytest.approx((certain + metrics["mean_entropy"]["WT"]) / 2)
+    # of the core: 8 voxels of it, each a core with 0.01, and of n voxels around them each with 0.01
+    around = voxels_near(labels == 1, (1.0, 1.0, 2.0))
+    hits, missed = 8 * 0.01, 0.01 * (around - 8)
+    assert metrics["expected_dice"]["TC"] == pytest.approx(2 * hits / (8 + hits + missed))
+    assert metrics["expected_dice"]["ET"] is None
+    assert score(metrics) == pytest.approx((metrics["expected_dice"]["TC"] + metrics["expected_dice"]["WT"]) / 2)
+    assert score(metrics, "mean_entropy") == pytest.approx((certain + metrics["mean_entropy"]["WT"]) / 2)
 
 
 def test_the_map_is_of_the_least_certain_region_and_empty_where_nothing_was_measured() -> None:

@@ -19,7 +19,7 @@ if installed:
     from fastapi import HTTPException
 
     from scripts.label_app.datastore import CaseDatastore
-    from scripts.label_app.scoring import ByUncertainty
+    from scripts.label_app.scoring import ByExpectedDice
 
 
 @pytest.fixture
@@ -122,10 +122,10 @@ def test_other_tags_are_refused(tag: str, datastore: Any, label: str) -> None:
 
 
 def test_what_is_known_of_a_case_outlives_the_server(datastore: Any) -> None:
-    datastore.update_image_info(ONE, {"uncertainty": 0.5})
+    datastore.update_image_info(ONE, {"expected_dice": 0.5})
     datastore.update_image_info(ONE, {"stamp": "x"})
     info = CaseDatastore(str(datastore.studies)).get_image_info(ONE)
-    assert info == {"name": f"{ONE}.nii.gz", "uncertainty": 0.5, "stamp": "x"}
+    assert info == {"name": f"{ONE}.nii.gz", "expected_dice": 0.5, "stamp": "x"}
 
 
 class Scored:
@@ -135,16 +135,16 @@ class Scored:
         return case != "of old weights"
 
 
-@pytest.mark.parametrize(("least", "expected"), [(False, ["one", "two"]), (True, ["two", "one"])])
-def test_strategies_follow_the_uncertainty_of_the_present_weights(
-    least: bool, expected: list[str], tmp_path: Path
+@pytest.mark.parametrize(("highest", "expected"), [(False, ["one", "two"]), (True, ["two", "one"])])
+def test_strategies_follow_the_expected_dice_by_the_present_weights(
+    highest: bool, expected: list[str], tmp_path: Path
 ) -> None:
     known: dict[str, dict[str, Any]] = {
-        "one": {"uncertainty": 0.9},
-        "two": {"uncertainty": 0.2},
-        "of old weights": {"uncertainty": 0.0 if least else 5.0},
+        "one": {"expected_dice": 0.2},
+        "two": {"expected_dice": 0.9},
+        "of old weights": {"expected_dice": 1.0 if highest else 0.0},
         "unscored": {},
-        "broken": {"fault": "x", "uncertainty": 0.5},
+        "broken": {"fault": "x", "expected_dice": 0.5},
     }
     for number, case in enumerate(known):
         make_case(tmp_path / "studies", case)
@@ -152,7 +152,7 @@ def test_strategies_follow_the_uncertainty_of_the_present_weights(
     store = CaseDatastore(str(tmp_path / "studies"))
     for case, info in known.items():
         store.update_image_info(case, info)
-    picks, found = ByUncertainty(Scored(), least=least), []  # type: ignore[arg-type]
+    picks, found = ByExpectedDice(Scored(), highest=highest), []  # type: ignore[arg-type]
     assert picks({"last": expected[0]}, store)["id"] == expected[1]  # type: ignore[index]
     while picked := picks({}, store):
         found.append(picked["id"])

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from scripts.data.phantoms import make_cohort
+from tests.label_app.opened_page import open_case, says
 from tests.label_app.running_server import Server, needs_server
-from tests.label_app.test_review import open_case, says
 
 pytestmark = [needs_server, pytest.mark.label]
 PEOPLE = {

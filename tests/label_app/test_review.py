@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,20 @@ import pytest
 
 from scripts.data.phantoms import make_cohort
 from tests.data.test_checks import MODALITIES, save
+from tests.label_app.opened_page import (  # noqa: F401  # page is a fixture
+    changes,
+    click,
+    idle,
+    newest,
+    open_case,
+    open_page,
+    page,
+    press,
+    says,
+    slide,
+    stroke,
+    volume,
+)
 from tests.label_app.running_server import Server, needs_server, voxels
 from tests.label_app.test_uploads import INSIDE, SHAPE, write_scan
 
@@ -43,107 +57,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(folder)
     yield server
     server.stop()
-
-
-def open_page(browser: Any, server: Server, reviewer: str) -> Any:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    context.add_init_script(f"localStorage.setItem('reviewer', {reviewer!r})" if reviewer else "")
-    opened = context.new_page()
-    opened.goto(f"{server.url}/review/")
-    opened.wait_for_selector("html[data-review=ready]", timeout=120_000)
-    idle(opened)
-    return opened
-
-
-@pytest.fixture
-def page(browser: Any, server: Server) -> Iterator[Any]:
-    """The page, opened; it may ask nobody but its server, and nothing but refused requests may show on the console."""
-    said: list[str] = []
-    asked: list[str] = []
-    opened = open_page(browser, server, "Dr. A")
-    opened.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    opened.on("pageerror", lambda error: said.append(f"page error: {error}"))
-    opened.on("request", lambda request: asked.append(request.url))
-    yield opened
-    assert [line for line in said if "ReadPixels" not in line and "responded with a status of 4" not in line] == []
-    assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
-    opened.context.close()
-
-
-def idle(page: Any) -> None:
-    page.wait_for_selector("body[aria-busy=false]", timeout=120_000)
-
-
-def click(page: Any, selector: str) -> None:
-    page.click(selector)
-    page.wait_for_timeout(50)
-    idle(page)
-
-
-def press(page: Any, key: str) -> None:
-    page.keyboard.press(key)
-    page.wait_for_timeout(50)
-    idle(page)
-
-
-def says(page: Any, selector: str, words: str) -> None:
-    """Waits until a text is there; the page's own rules forbid what Playwright's `wait_for_function` does."""
-    for _ in range(600):
-        if words in page.inner_text(selector):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(
-        f"{selector}: {page.inner_text(selector)!r}, expected {words!r}; {page.inner_text('#problem')}"
-    )
-
-
-def open_case(page: Any, case: str) -> None:
-    click(page, f"tr[data-case={case}] button")
-    says(page, "#case", case)
-
-
-def slide(page: Any, overlay: str, value: int) -> None:
-    page.locator(f"[data-overlay={overlay}]").evaluate(
-        "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }", value
-    )
-
-
-def stroke(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """A stroke, relative to the middle of the axial slice, which then fills the canvas."""
-    if page.input_value("#view") != "0":
-        tool = page.get_attribute("[data-tool][aria-pressed=true]", "data-tool")
-        page.select_option("#view", "0")
-        if tool != "look":
-            page.click(f"[data-tool='{tool}']")
-    box = page.locator("#canvas").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x + start[0], y + start[1])
-    page.mouse.down()
-    page.mouse.move(x + end[0], y + end[1], steps=4)
-    page.mouse.up()
-    page.wait_for_timeout(150)
-
-
-def changes(page: Any, action: Callable[[], object]) -> bool:
-    """Does an action change what is drawn, within some seconds?"""
-    canvas = page.locator("#canvas")
-    before = canvas.screenshot()
-    action()
-    for _ in range(40):
-        page.wait_for_timeout(50)
-        if canvas.screenshot() != before:
-            return True
-    return False
-
-
-def newest(server: Server, case: str) -> tuple[np.ndarray, Any]:
-    version = server.details(case)["versions"][-1]
-    place = server.studies / case / "review" / f"{case}_v{version['version']:03d}.nii.gz"
-    return voxels(place), nib.Nifti1Image.from_filename(place)
-
-
-def volume(page: Any, row: str) -> float:
-    return float(page.inner_text(f"{row} td >> nth=0"))
 
 
 def test_a_case_is_segmented_seen_corrected_and_saved(page: Any, server: Server) -> None:
@@ -378,7 +291,7 @@ def test_cases_are_segmented_in_the_background_and_the_next_one_is_that_of_the_s
 ) -> None:
     import requests
 
-    requests.post(f"{server.url}/scoring/uncertainty", timeout=60)
+    requests.post(f"{server.url}/scoring/expected_dice", timeout=60)
     page.reload()
     page.wait_for_selector("#scoring:not([hidden])", timeout=60_000)
     page.wait_for_selector("#scoring[hidden]", state="attached", timeout=240_000)
@@ -389,11 +302,11 @@ def test_cases_are_segmented_in_the_background_and_the_next_one_is_that_of_the_s
     assert names[-len(faults) :] == faults  # behind all that can be opened
     assert "no T1ce" in page.inner_text("tr[data-case=broken]")
     assert page.locator("tr[data-case=broken] button").count() == 0
-    scored = [name for name in names if listed[name]["uncertainty"] is not None]
-    assert scored == sorted(scored, key=lambda case: -listed[case]["uncertainty"])
+    scored = [name for name in names if listed[name]["expected_dice"] is not None]
+    assert scored == sorted(scored, key=lambda case: listed[case]["expected_dice"])
     waits = [name for name in scored if listed[name]["state"]["state"] in ("none", "draft")]
     assert waits
-    for strategy, expected in (("most_uncertain", waits[0]), ("least_uncertain", waits[-1])):
+    for strategy, expected in (("lowest_expected_dice", waits[0]), ("highest_expected_dice", waits[-1])):
         page.select_option("#strategy", strategy)
         click(page, "#next")
         assert page.inner_text("#case") == expected

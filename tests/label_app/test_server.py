@@ -52,7 +52,7 @@ def own(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, n
 def test_the_server_tells_what_it_offers(server: Server, own: dict[str, np.ndarray]) -> None:
     info = server.client.info()
     assert info["models"]["segmentation"]["labels"] == TISSUE_VALUES
-    assert set(info["strategies"]) == {"most_uncertain", "least_uncertain", "random"}
+    assert set(info["strategies"]) == {"lowest_expected_dice", "highest_expected_dice", "random"}
     assert info["datastore"]["total"] == len(own) == len(server.client.datastore()["objects"])
     assert server.client.next_sample("random", {})["id"] in own
     assert "has no T2 file" in server.listed()["broken"]["fault"]
@@ -64,7 +64,9 @@ def test_every_case_is_segmented_as_the_bundle_does_in_both_forms(server: Server
         assert labels.shape == expected.shape
         assert set(np.unique(labels)) <= {0, 1, 2, 4}
         assert label_dice(labels, expected) >= 0.999
-        assert set(params["label_colours"]) == set(params["label_names"])
+        present = {name: value for name, value in TISSUE_VALUES.items() if value in labels}
+        assert list(params["label_names"].items()) == list(present.items())
+        assert set(params["label_colours"]) == set(present)
     four = server.get("datastore/image", params={"image": case}).content
     (server.folder / "four.nii.gz").write_bytes(four)
     labels, _ = server.infer("segmentation", "", file=str(server.folder / "four.nii.gz"))
@@ -140,6 +142,12 @@ def test_a_decision_needs_a_person_and_a_rejection_a_reason(server: Server) -> N
     assert server.listed()["phantom_002"]["state"]["comment"] == "moved"
     assert server.put("phantom_002", drawing, what="decision/reviewed", based_on=1).ok
     assert server.listed()["phantom_002"]["state"]["state"] == "reviewed"
+
+
+def test_a_request_cannot_choose_other_weights(server: Server, own: dict[str, np.ndarray]) -> None:
+    case = min(own)
+    file, _ = server.client.infer("segmentation", case, {"model_filename": "critic.pt"})
+    assert label_dice(voxels(file), own[case]) >= 0.999
 
 
 def test_lines_of_the_guide_make_no_truth_of_what_a_machine_made(
@@ -219,17 +227,17 @@ def test_scoring_segments_every_case_that_waits_and_the_next_sample_follows(
     import requests
 
     with ThreadPoolExecutor(4) as pool:  # started once, however often it is asked for
-        asked = list(pool.map(lambda _: requests.post(f"{server.url}/scoring/uncertainty", timeout=60), range(4)))
+        asked = list(pool.map(lambda _: requests.post(f"{server.url}/scoring/expected_dice", timeout=60), range(4)))
     assert sorted(answer.status_code for answer in asked) == [200, 429, 429, 429]
     server.wait_for("scoring")
     listed = {case: line for case, line in server.listed().items() if line["state"]["state"] in ("none", "draft")}
     assert all(line["scored"] and line["segmented"] for line in listed.values())
-    ranked = sorted(listed, key=lambda case: listed[case]["uncertainty"])
-    assert server.client.next_sample("most_uncertain", {})["id"] == ranked[-1]
-    assert server.client.next_sample("least_uncertain", {})["id"] == ranked[0]
+    ranked = sorted(listed, key=lambda case: -listed[case]["expected_dice"])
+    assert server.client.next_sample("lowest_expected_dice", {})["id"] == ranked[-1]
+    assert server.client.next_sample("highest_expected_dice", {})["id"] == ranked[0]
     server.approve(ranked[-1], voxels(server.client.download_label(ranked[-1], "original")))
     np.testing.assert_array_equal(voxels(server.client.download_label(ranked[-1], "final")), own[ranked[-1]])
-    assert server.client.next_sample("most_uncertain", {})["id"] == ranked[-2]
+    assert server.client.next_sample("lowest_expected_dice", {})["id"] == ranked[-2]
 
 
 def test_a_training_runs_once_tells_its_progress_and_serves_only_what_is_better(

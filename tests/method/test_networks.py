@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.base.errors import BundleError
 from scripts.method.losses import CriticLoss
-from scripts.method.networks import VolumetricCritic, with_initial_foreground_probability
+from scripts.method.networks import Segmenter, VolumetricCritic, with_initial_foreground_probability
 from tests.builders import EXACT, changed, make_batch, make_critic, make_segmenter, snapshot
 
 
@@ -154,6 +154,18 @@ def test_the_scales_are_saved_and_weigh_the_segmenters_opinion_and_its_correctio
     again.load_state_dict(critic.state_dict())
     expected = (side * (0.5 * opinion + 0.2 * correction)).sigmoid()
     torch.testing.assert_close(again.confidence(mask), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_segmenter_takes_no_weights_of_another_network_even_where_nobody_insists() -> None:
+    width = (4, 4, 4, 4, 4, 4)
+    segmenter = Segmenter(features=width, norm=("group", {"num_groups": 2}))
+    before = snapshot(segmenter)
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        segmenter.load_state_dict(VolumetricCritic(channels=(4, 4, 4)).state_dict(), strict=False)
+    assert changed(segmenter, before) == set()
+    other = Segmenter(features=width, norm=("group", {"num_groups": 2}))
+    segmenter.load_state_dict(other.state_dict(), strict=False)
+    assert changed(segmenter, snapshot(other)) == set()
 
 
 def test_an_untrained_segmenter_predicts_the_initial_foreground_probability() -> None:

@@ -3,18 +3,20 @@ import { byId } from "./slice_viewer.js";
 
 const WORDS = { none: "", draft: "draft", reviewed: "✓ reviewed", rejected: "✗ rejected", broken: "broken" };
 
-// Shows the cases, the most uncertain first; `open` hears which one is chosen.
-export function showCases(cases, current, open) {
-  const scores = cases.map(({ uncertainty }) => uncertainty).filter((value) => value !== null).sort((a, b) => a - b);
-  const rank = ({ uncertainty, fault }) => (fault ? 3 : uncertainty === null ? 2 : -uncertainty);
+const WORTH = ["low", "middle", "high"];
+
+// Shows the cases, the one with the lowest expected Dice first.
+export function showCases(cases, current) {
+  const scores = cases.map(({ expected_dice }) => expected_dice).filter((value) => value !== null).sort((a, b) => a - b);
+  const rank = ({ expected_dice, fault }) => (fault ? 3 : expected_dice ?? 2);
   const sorted = [...cases].sort((a, b) => rank(a) - rank(b) || a.case.localeCompare(b.case));
-  byId("cases").replaceChildren(...sorted.map((line) => row(line, scores, current, open)));
+  byId("cases").replaceChildren(...sorted.map((line) => row(line, scores, current)));
   const count = (state) => cases.filter((line) => line.state.state === state).length;
   const rest = ["rejected", "broken"].filter(count).map((state) => `, ${count(state)} ${state}`);
   byId("count").textContent = `${count("reviewed")} of ${cases.length} cases reviewed${rest.join("")}`;
 }
 
-function row({ case: name, state, fault, uncertainty, scored }, scores, current, open) {
+function row({ case: name, state, fault, expected_dice, scored }, scores, current) {
   const line = document.createElement("tr");
   line.dataset.case = name;
   line.ariaCurrent = String(name === current);
@@ -27,14 +29,13 @@ function row({ case: name, state, fault, uncertainty, scored }, scores, current,
     return line;
   }
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
-  button.addEventListener("click", () => open(name));
   head.append(button);
   const cell = line.insertCell();
-  if (uncertainty !== null) {
-    const third = Math.min(2, Math.floor((3 * scores.indexOf(uncertainty)) / scores.length));
+  if (expected_dice !== null) {
+    const third = Math.min(2, Math.floor((3 * scores.indexOf(expected_dice)) / scores.length));
     const meter = Object.assign(document.createElement("meter"), { min: 0, max: 3, value: third + 1 });
-    cell.append(`${["low", "middle", "high"][third]} `, meter);
-    cell.title = `mean entropy ${uncertainty.toFixed(3)} nats`;
+    cell.append(`${WORTH[third]} `, meter);
+    cell.title = `expected Dice: the ${["lowest", "middle", "highest"][third]} third of the cases listed`;
   } else cell.textContent = scored ? "nothing found" : "waiting";
   const draft = state.draft && state.state !== "draft" ? ", newer draft" : "";
   Object.assign(line.insertCell(), { className: state.state, textContent: WORDS[state.state] + draft });

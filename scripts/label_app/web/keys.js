@@ -13,7 +13,7 @@ export function listenToKeys(table, isFree) {
       const letter = event.shiftKey && /^[A-Z]$/.test(key) ? `Shift ${key}` : key;
       const name = event.ctrlKey || event.metaKey ? `Ctrl ${key}` : letter;
       // NiiVue has keys of its own, which nobody would expect here
-      if (event.target.id === "canvas" && key !== "Tab") event.stopImmediatePropagation();
+      if (event.target.tagName === "CANVAS" && key !== "Tab") event.stopImmediatePropagation();
       const action = known.get(name);
       if (!action || (inControl && !event.ctrlKey)) return;
       if (event.target.matches?.("input[type=range]") && event.key.startsWith("Arrow")) return;

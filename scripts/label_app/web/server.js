@@ -25,6 +25,17 @@ export async function loadVolume(name, rest, options) {
   return niivue.NVImage.loadFromFile({ file: new File([blob], "volume.nii"), ...options });
 }
 
+// Returns the voxels of a label map of a case, which lies on its scans' grid or is not shown.
+export async function loadLabel(name, tag, { shape }) {
+  const { img, hdr } = await loadVolume(name, `/label/${tag}`);
+  if (shape.some((size, axis) => hdr.dims[axis + 1] !== size)) throw new Error("The label does not lie on the scan's grid.");
+  return img;
+}
+
+// Sends JSON, and returns what is answered.
+export const post = (path, content = {}) =>
+  json(path, {}, { method: "POST", body: JSON.stringify(content), headers: { "Content-Type": "application/json" } });
+
 // Sends a NIfTI file.
 export const put = (path, query, body) =>
   json(path, query, { method: "PUT", body, headers: { "Content-Type": "application/octet-stream" } });

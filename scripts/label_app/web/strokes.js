@@ -36,6 +36,11 @@ export class Strokes {
     return { changed: at.length, refused };
   }
 
+  // Returns the numbers of the voxels into which a value was drawn.
+  numbersOf(value) {
+    return this.done.flatMap(({ at, after }) => at.filter((_, i) => after[i] === value));
+  }
+
   undo(bitmap) {
     this.#apply(bitmap, this.done, this.undone, "before");
   }

@@ -76,4 +76,8 @@ export function intensities({ img, hdr, cal_min, cal_max, robust_min, robust_max
 // Shows a volume with one colour, the stronger the higher its values; 0 stays clear.
 export const HEAT = { R: [255, 255], G: [0, 235], B: [200, 255], A: [0, 255], I: [0, 255] };
 
-export const crosshairWidth = (onePlane) => (onePlane ? CROSSHAIR / 2 : CROSSHAIR);
+// Shows three planes or one, by NiiVue's number of it.
+export function setView(nv, sliceType) {
+  nv.setSliceType(sliceType);
+  nv.setCrosshairWidth(sliceType === nv.sliceTypeMultiplanar ? CROSSHAIR : CROSSHAIR / 2);
+}

@@ -1,0 +1,34 @@
+// The list of cases and what runs in the background, looked at again and again.
+import { showCases, showScoring, showTraining } from "./cases.js";
+import { call, json, post } from "./server.js";
+import { changed, isBusy, state } from "./session.js";
+
+const PATIENCE = { busy: 1500, idle: 8000 }; // ms between two looks at the server
+let timer;
+
+// Asks for the list; returns whether anything runs.
+export async function refresh() {
+  const { cases, user, scoring, training } = await json("review/cases");
+  Object.assign(state, { cases, user });
+  showCases(cases, state.name);
+  showScoring(scoring);
+  showTraining(training, cases.filter((line) => line.state.state === "reviewed").length);
+  changed();
+  return scoring.running || training.running;
+}
+
+export async function watch() {
+  clearTimeout(timer);
+  const busy = isBusy() || document.hidden ? false : await refresh().catch(() => false);
+  timer = setTimeout(watch, busy ? PATIENCE.busy : PATIENCE.idle);
+}
+
+export async function startTraining(epochs) {
+  await post("train/segmentation", { max_epochs: epochs });
+  await watch();
+}
+
+export async function stopTraining() {
+  await call("train/", {}, { method: "DELETE" });
+  await watch();
+}
