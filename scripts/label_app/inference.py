@@ -112,7 +112,7 @@ class ConfidenceTask(SegmentationTask):
 
 
 def names_in(labels: np.ndarray) -> dict[str, int]:
-    """Returns the tissues that are in a label map, by value: 3D Slicer gives the n-th name to the n-th value it finds."""
+    """Returns the tissues in a label map, by value: 3D Slicer gives the n-th name to the n-th value that it finds."""
     return {name: value for name, value in TISSUE_VALUES.items() if (labels == value).any()}
 
 

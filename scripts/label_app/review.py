@@ -120,9 +120,7 @@ def export(case: str, kind: Literal["nifti", "dicom"], version: int, user: Reade
     if kind == "nifti":
         return FileResponse(place)
     with http_errors():
-        content = to_dicom_seg(
-            read_voxels(place), grid_of(place)[1], item["image"], reviewer=records[version]["by"]
-        )
+        content = to_dicom_seg(read_voxels(place), grid_of(place)[1], item["image"], reviewer=records[version]["by"])
     return Response(content, media_type="application/dicom")
 
 

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pytest
 
 from tests.label_app.running_server import Server, voxels
 
@@ -21,21 +20,6 @@ def open_page(browser: Any, server: Server, reviewer: str) -> Any:
     opened.wait_for_selector("html[data-review=ready]", timeout=120_000)
     idle(opened)
     return opened
-
-
-@pytest.fixture
-def page(browser: Any, server: Server) -> Iterator[Any]:
-    """The page, opened; it may ask nobody but its server, and nothing but refused requests may show on the console."""
-    said: list[str] = []
-    asked: list[str] = []
-    opened = open_page(browser, server, "Dr. A")
-    opened.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    opened.on("pageerror", lambda error: said.append(f"page error: {error}"))
-    opened.on("request", lambda request: asked.append(request.url))
-    yield opened
-    assert [line for line in said if "ReadPixels" not in line and "responded with a status of 4" not in line] == []
-    assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
-    opened.context.close()
 
 
 def idle(page: Any) -> None:

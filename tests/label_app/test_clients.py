@@ -87,7 +87,11 @@ def test_slicers_module_from_the_next_sample_to_a_training(server: Server, tmp_p
     draft = voxels(server.studies / case / "review" / f"{case}_v001.nii.gz")
     assert all((draft == TISSUE_VALUES[name]).T[segments[name]].all() for name in segments)
     assert server.details(case)["versions"][0]["client"] == "radiologist"
-    assert client.info()["datastore"] == {"total": 3, "completed": 0, "label_tags": {"draft": 1, "original": 1, "uncertainty": 1}}
+    assert client.info()["datastore"] == {
+        "total": 3,
+        "completed": 0,
+        "label_tags": {"draft": 1, "original": 1, "uncertainty": 1},
+    }
 
     # Train, its state, and Stop
     for other in sorted(server.listed()):
@@ -115,7 +119,12 @@ def test_ohifs_extension_is_answered_and_refused_in_words(server: Server) -> Non
 
     info = server.get("info/").json()
     case = requests.post(f"{server.url}/activelearning/random", json={}, timeout=60).json()["id"]
-    params = {"result_extension": ".nrrd", "result_dtype": "uint8", "result_compress": False, "restore_label_idx": False}
+    params = {
+        "result_extension": ".nrrd",
+        "result_dtype": "uint8",
+        "result_compress": False,
+        "restore_label_idx": False,
+    }
     answer = requests.post(
         f"{server.url}/infer/segmentation",
         params={"image": case, "output": "image"},

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 from tests.data.test_checks import MODALITIES, save
-from tests.label_app.opened_page import (  # noqa: F401  # page is a fixture
+from tests.label_app.opened_page import (
     changes,
     click,
     newest,
     open_case,
-    page,
     press,
     stroke,
     volume,
@@ -49,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def block_page(page: Any, server: Server) -> Any:  # noqa: F811
+def block_page(page: Any, server: Server) -> Any:
     """The case `block`, opened without a label."""
     case = server.studies / "block" / "review"
     for file in case.glob("*") if case.exists() else ():
@@ -95,9 +94,7 @@ def test_a_stroke_has_no_gaps(block_page: Any, server: Server) -> None:
 
 
 @pytest.mark.parametrize(("form", "across"), [("flat-region", 1), ("region", 11)])
-def test_a_click_draws_what_is_as_bright_and_connected(
-    form: str, across: int, block_page: Any, server: Server
-) -> None:
+def test_a_click_draws_what_is_as_bright_and_connected(form: str, across: int, block_page: Any, server: Server) -> None:
     block_page.select_option("#form", form)
     block_page.select_option("#brush", "20")
     dot(block_page)
@@ -175,7 +172,7 @@ def test_an_outline_is_filled(block_page: Any, server: Server) -> None:
     assert drawn.sum() == np.prod(high - low + 1) > 25
 
 
-def test_a_window_is_kept_for_its_modality(page: Any) -> None:  # noqa: F811
+def test_a_window_is_kept_for_its_modality(page: Any) -> None:
     open_case(page, "block")
     page.select_option("#window", "dark")
     click(page, "[data-modality=T1]")
@@ -249,3 +246,26 @@ def test_the_newest_version_is_exported(block_page: Any, server: Server, tmp_pat
     np.testing.assert_array_equal(np.asarray(exported.dataobj), stored)
     assert server.get("review/cases/block/export/dicom/v1").status_code == 422
     assert server.get("review/cases/block/export/nifti/v9").status_code == 404
+
+
+def test_dicom_scans_give_a_dicom_segmentation(page: Any, server: Server, tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom", reason="highdicom is not installed: requirements-label.txt")
+    from tests.dicom_builder import Grid, save_case
+
+    scans = np.stack([block() + (block() > 0) * number for number in range(4)]).transpose(0, 3, 2, 1)
+    save_case(server.studies / "series", scans, Grid(spacing=(2.0, 1.25, 1.0)))
+    page.wait_for_selector("tr[data-case=series] button", timeout=60_000)
+    open_case(page, "series")
+    press(page, "e")
+    page.select_option("#brush", "8")
+    dot(page)
+    press(page, "Control+s")
+    stored, _ = newest(server, "series")
+    with page.expect_download() as download:
+        page.click("#dicom")
+    download.value.save_as(tmp_path / "series.dcm")
+    segmentation = pydicom.dcmread(tmp_path / "series.dcm")
+    assert segmentation.pixel_array.sum() == (stored == 4).sum() > 10
+    assert segmentation.StudyInstanceUID == "1.2.3.4"
+    assert str(segmentation.ContentCreatorName).startswith("Dr. A")

@@ -15,14 +15,13 @@ import pytest
 
 from scripts.data.phantoms import make_cohort
 from tests.data.test_checks import MODALITIES, save
-from tests.label_app.opened_page import (  # noqa: F401  # page is a fixture
+from tests.label_app.opened_page import (
     changes,
     click,
     idle,
     newest,
     open_case,
     open_page,
-    page,
     press,
     says,
     slide,
@@ -225,8 +224,8 @@ def test_two_people_on_one_case_see_each_other(page: Any, browser: Any, server: 
     page.wait_for_selector("#conflict[open]")
     assert "Dr. B has saved version 1" in page.inner_text("#conflict")
     click(page, "#conflict button[value=look]")
-    assert "showing v1" in page.inner_text("#origin")
-    assert volume(page, "[data-values='2']") > 0
+    assert "v1 beside it" in page.inner_text("#origin")
+    assert float(page.locator("[data-values='2'] td").nth(1).inner_text()) > 0
     press(page, "b")
     assert "voxels differ from v1" in page.inner_text("#problem")
     press(page, "b")
@@ -332,22 +331,43 @@ def test_an_error_of_the_server_is_shown_in_words(page: Any, server: Server) -> 
     assert page.locator("#problem").is_hidden()
 
 
+def worst_list(answer: dict[str, Any]) -> dict[str, Any]:
+    """What the server says, with every state, and names and faults as long as they come."""
+    broken = next(line for line in answer["cases"] if line["fault"])
+    whole = next(line for line in answer["cases"] if not line["fault"])
+    states = ("none", "draft", "reviewed", "rejected")
+    made = [
+        whole
+        | {"case": f"UPENN-GBM-00{number}_{state}", "state": {"state": state, "draft": 3}}
+        | {"expected_dice": number / 10, "scored": True}
+        for number, state in enumerate(states * 3)
+    ]
+    waits = whole | {"case": "waits", "state": {"state": "draft"}, "expected_dice": None, "scored": False}
+    faulty = broken | {"case": "x" * 60, "fault": "/long/path/" + "y" * 90}
+    running = {"running": True, "done": 123, "count": 1234, "failed": False}
+    return answer | {"cases": [*answer["cases"], *made, waits, faulty], "scoring": running}
+
+
 @pytest.mark.parametrize(("width", "height"), [(1024, 700), (1440, 900), (1920, 1080), (960, 600)])
 def test_nothing_is_cut_or_below_the_fold(width: int, height: int, page: Any, server: Server) -> None:
     # 960 x 600 is what a window of 1440 x 900 has at 150 %
+    answer = worst_list(server.get("review/cases").json())
+    page.route("**/review/cases?*", lambda route: route.fulfill(json=answer))
     page.set_viewport_size({"width": width, "height": height})
     open_case(page, "phantom_000")
+    page.wait_for_selector("tr[data-case=waits]", timeout=60_000)
     canvas = page.locator("#canvas").bounding_box()
     assert canvas["y"] + canvas["height"] <= height
     assert canvas["width"] >= 0.45 * width
     assert canvas["height"] >= 0.45 * height
-    for button in page.locator("header button, .viewer button").all():
+    for button in page.locator("header button, .viewer button, .viewer select").all():
         box = button.bounding_box()
         assert 0 <= box["x"] <= width - box["width"], button.inner_text()
         assert box["y"] + box["height"] <= height, button.inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.scrollHeight") <= height
-    assert page.locator("#list").evaluate("list => list.scrollWidth <= list.clientWidth")  # state and name are seen
+    for panel in ("#list", "#about", "aside >> nth=0"):
+        assert page.locator(panel).evaluate("panel => panel.scrollWidth <= panel.clientWidth"), panel
     before = canvas
     page.evaluate("document.getElementById('problem').hidden = false")
     assert page.locator("#canvas").bounding_box() == before  # a message moves nothing

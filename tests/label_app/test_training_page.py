@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scripts.data.phantoms import make_cohort
-from tests.label_app.opened_page import click, idle, page, says  # noqa: F401  # page is a fixture
+from tests.label_app.opened_page import click, idle, says
 from tests.label_app.running_server import Server, needs_server, voxels
 
 pytestmark = [needs_server, pytest.mark.label]
@@ -24,14 +24,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-def open_training(page: Any) -> None:  # noqa: F811
+def open_training(page: Any) -> None:
     page.reload()
     page.wait_for_selector("html[data-review=ready]", timeout=120_000)
     idle(page)
     page.click("#training summary")
 
 
-def test_a_training_is_started_followed_and_stopped(page: Any, server: Server) -> None:  # noqa: F811
+def test_a_training_is_started_followed_and_stopped(page: Any, server: Server) -> None:
     weights = server.bundle / "models" / "model.pt"
     before = weights.read_bytes()
     open_training(page)
@@ -57,13 +57,24 @@ def test_a_training_is_started_followed_and_stopped(page: Any, server: Server) -
 
 def told(count: int, *, better: bool) -> dict[str, Any]:
     cases = [{"case": f"phantom_{i:03d}", "before": 0.5 + i / 100, "after": 0.6 + i / 100} for i in range(count)]
-    return {"running": False, "state": "done", "better": better, "before": 0.5, "after": 0.6, "cases": cases, "few": count < 5}
+    return {
+        "running": False,
+        "state": "done",
+        "better": better,
+        "before": 0.5,
+        "after": 0.6,
+        "cases": cases,
+        "few": count < 5,
+    }
 
 
 @pytest.mark.parametrize(
     ("training", "words"),
     [
-        (told(1, better=True), "0.500 before, 0.600 at best: better, and now served. Only 1 case decided: this says little."),
+        (
+            told(1, better=True),
+            "0.500 before, 0.600 at best: better, and now served. Only 1 case decided: this says little.",
+        ),
         (told(2, better=False), "not better; the weights are as they were. Only 2 cases decided: this says little."),
         (told(6, better=True), "better, and now served."),
         ({"running": False, "state": "failed", "message": "no space left"}, "The training failed: no space left"),
@@ -73,7 +84,7 @@ def told(count: int, *, better: bool) -> dict[str, Any]:
 def test_the_verdict_names_the_cases_that_decided(
     training: dict[str, Any],
     words: str,
-    page: Any,  # noqa: F811
+    page: Any,
     server: Server,
 ) -> None:
     answer = server.get("review/cases").json() | {"training": training}
