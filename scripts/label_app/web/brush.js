@@ -3,7 +3,7 @@ import { ACROSS } from "./between.js";
 
 const SIMILAR = 0.1; // share of the window by which a region's intensities may differ from where it was clicked
 
-// `brush` holds `mm`, its diameter, and `form`, an option of the page; `plane` tells in which slices it drew last.
+// `brush` holds `mm`, its diameter, and `form`, an option of the page; `plane` is set to that of the last stroke.
 export function installBrush(nv, brush) {
   const spacing = () => nv.back.hdr.pixDims.slice(1, 4);
   const inPlane = () => !["ball", "region"].includes(brush.form);

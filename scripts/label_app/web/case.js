@@ -43,7 +43,6 @@ export async function openCase(name) {
   keepScan(state.modality, scan);
   showLabels(nv, looks(), { redraw: false });
   replaceVolumes(nv, [scan, uncertainty].filter(Boolean));
-  showScan(state.modality);
   nv.createEmptyDrawing();
   if (label) nv.drawBitmap.set(label);
   state.strokes = new Strokes(nv.drawBitmap);
@@ -81,7 +80,7 @@ export async function segment() {
 export function replaceDrawing(voxels, origin) {
   leaveComparison();
   nv.drawBitmap.set(voxels);
-  state.strokes.take(nv.drawBitmap, () => false);
+  state.strokes.take(nv.drawBitmap, undefined, false);
   state.origin = origin;
   drawn();
 }

@@ -49,7 +49,7 @@ export function step(direction) {
 export function fillBetweenSlices() {
   const value = Number(state.tool);
   if (!isPen() || !value) return say("Choose the label first, and draw it on two slices or more with some between them.");
-  const touched = state.strokes.numbersOf(value);
+  const touched = state.strokes.drawnBy(value);
   const filled = fillBetween(nv, value, { plane: brush.plane, touched });
   takeStroke(false);
   say(filled ? `${filled} slices filled.` : "No slices to fill: draw the label on two slices with some without it between them.");

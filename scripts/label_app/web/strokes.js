@@ -13,9 +13,9 @@ export class Strokes {
     return this.done.length !== this.saved;
   }
 
-  // Takes over what was drawn since the last call; `refuse` (index, old, new) takes a voxel back.
-  // Returns the numbers of voxels that were changed and refused.
-  take(bitmap, refuse) {
+  // Takes over what was drawn since the last call; `refuse` (index, old, new) takes a voxel back. What was put there
+  // from elsewhere is not `byHand`. Returns the numbers of voxels that were changed and refused.
+  take(bitmap, refuse = () => false, byHand = true) {
     const at = [], before = [], after = [];
     let refused = 0;
     for (let i = 0; i < bitmap.length; i++) {
@@ -30,15 +30,15 @@ export class Strokes {
     if (at.length) {
       if (this.saved > this.done.length) this.saved = -1; // what was saved is undone, and cannot come back
       at.forEach((index, i) => (this.shown[index] = after[i]));
-      this.done.push({ at, before, after });
+      this.done.push({ at, before, after, byHand });
       this.undone = [];
     }
     return { changed: at.length, refused };
   }
 
-  // Returns the numbers of the voxels into which a value was drawn.
-  numbersOf(value) {
-    return this.done.flatMap(({ at, after }) => at.filter((_, i) => after[i] === value));
+  // Returns the numbers of the voxels into which a value was drawn by hand.
+  drawnBy(value) {
+    return this.done.flatMap(({ at, after, byHand }) => (byHand ? at.filter((_, i) => after[i] === value) : []));
   }
 
   undo(bitmap) {

@@ -10,20 +10,22 @@ const chosen = Object.fromEntries(MODALITIES.map((modality) => [modality, byId("
 export function keepScan(modality, scan, preset = chosen[modality]) {
   if (preset !== HAND) [scan.cal_min, scan.cal_max] = WINDOWS[preset](scan);
   state.scans[modality] = { ...intensities(scan), preset };
+  if (modality === state.modality) byId("window").value = preset;
 }
 
 // Puts a modality into the volume that is shown, for the drawing lies on that.
 export function showScan(modality) {
   const { preset, ...scan } = state.scans[modality];
   state.modality = modality;
+  byId("window").value = preset;
   Object.assign(state.images.scan, scan);
-  redraw(preset);
+  redraw();
 }
 
 export function showWindow(preset) {
   chosen[state.modality] = preset;
   keepScan(state.modality, state.images.scan, preset);
-  redraw(preset);
+  redraw();
 }
 
 export function nextWindow() {
@@ -34,13 +36,11 @@ export function nextWindow() {
 nv.onIntensityChange = () => {
   if (!state.images.scan) return;
   keepScan(state.modality, state.images.scan, HAND);
-  byId("window").value = HAND;
   nv.createOnLocationChange();
   tell("scanned");
 };
 
-function redraw(preset) {
-  byId("window").value = preset;
+function redraw() {
   nv.updateGLVolume();
   nv.createOnLocationChange();
   tell("scanned");
