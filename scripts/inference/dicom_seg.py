@@ -142,7 +142,7 @@ def make_segmentation(frames: np.ndarray, instances: list[Any], *, reviewer: str
             source_images=instances,
             pixel_array=np.minimum(frames, 3).astype(np.uint8),  # enhancing tumour is label 4 or 3, and segment 3
             segmentation_type="BINARY",
-            segment_descriptions=_describe(metadata["name"], metadata["version"], kind=kind.upper()),
+            segment_descriptions=_describe(metadata["name"], metadata["version"], algorithm_type=kind.upper()),
             series_instance_uid=highdicom.UID(),
             series_number=1000 + int(source.get("SeriesNumber") or 0),
             sop_instance_uid=highdicom.UID(),
@@ -188,7 +188,7 @@ def _person_name(name: str) -> str:
     return re.sub(r"[\\^=\x00-\x1f]", " ", name)[:63] + "^"
 
 
-def _describe(name: str, version: str, *, kind: str) -> list[Any]:
+def _describe(name: str, version: str, *, algorithm_type: str) -> list[Any]:
     network = codes.cid7162.ArtificialIntelligence
     algorithm = highdicom.AlgorithmIdentificationSequence(name=name, family=network, version=version)
     return [
@@ -197,7 +197,7 @@ def _describe(name: str, version: str, *, kind: str) -> list[Any]:
             segment_label=label,
             segmented_property_category=codes.cid7150.MorphologicallyAbnormalStructure,
             segmented_property_type=getattr(codes.cid7159, kind),
-            algorithm_type=kind,
+            algorithm_type=algorithm_type,
             algorithm_identification=algorithm,
             anatomic_regions=[codes.SCT.Brain],
             display_color=highdicom.color.CIELabColor.from_string(TISSUES[value].colour),

@@ -28,10 +28,10 @@ SHAPE, SPACING = (44, 40, 30), (1.0, 1.25, 2.0)
 CUBE = (slice(16, 30), slice(14, 28), slice(10, 21))  # bright, and in the middle, where the crosshair is at first
 
 
-def block() -> np.ndarray:
+def block(modality: int) -> np.ndarray:
     scan = np.zeros(SHAPE, np.int16)
-    scan[2:-2, 2:-2, 2:-2] = 40
-    scan[CUBE] = 200
+    scan[2:-2, 2:-2, 2:-2] = 40 + modality
+    scan[CUBE] = 200 + modality
     return scan
 
 
@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for case in ("block", "other"):
         for number, name in enumerate(MODALITIES):
             affine = np.diag([*SPACING, 1.0])
-            save(folder / "studies" / case / f"{case}_{name}.nii.gz", block() + (block() > 0) * number, affine)
+            save(folder / "studies" / case / f"{case}_{name}.nii.gz", block(number), affine)
     server = Server(folder)
     yield server
     server.stop()
@@ -255,7 +255,7 @@ def test_dicom_scans_give_a_dicom_segmentation(page: Any, server: Server, tmp_pa
     pytest.importorskip("highdicom", reason="highdicom is not installed: requirements-label.txt")
     from tests.dicom_builder import Grid, save_case
 
-    scans = np.stack([block() + (block() > 0) * number for number in range(4)]).transpose(0, 3, 2, 1)
+    scans = np.stack([block(number) for number in range(4)]).transpose(0, 3, 2, 1)
     save_case(server.studies / "series", scans, Grid(spacing=(2.0, 1.25, 1.0)))
     page.wait_for_selector("tr[data-case=series] button", timeout=60_000)
     open_case(page, "series")
