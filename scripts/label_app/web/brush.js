@@ -1,6 +1,7 @@
 // What a pen draws, in place of NiiVue's squares of voxels: discs and balls in mm, and regions of similar intensity.
 import { ACROSS } from "./between.js";
 
+const ROUNDING = 1e-3; // mm, of a scan's spacing
 const SIMILAR = 0.1; // share of the window by which a region's intensities may differ from where it was clicked
 
 // `brush` holds `mm`, its diameter, and `form`, an option of the page; `plane` is set to that of the last stroke.
@@ -24,12 +25,13 @@ export function installBrush(nv, brush) {
 
 // Returns the voxels within a disc (`flat` is the axis across it) or ball of a diameter, relative to its middle.
 export function stampOf(mm, spacing, flat) {
+  const radius = mm / 2 + ROUNDING;
   const [x, y, z] = spacing.map((size, axis) => {
-    const reach = axis === flat ? 0 : Math.floor(mm / 2 / size);
+    const reach = axis === flat ? 0 : Math.floor(radius / size);
     return Array.from({ length: 2 * reach + 1 }, (_, index) => index - reach);
   });
   const offsets = x.flatMap((i) => y.flatMap((j) => z.map((k) => [i, j, k])));
-  return offsets.filter((offset) => Math.hypot(...offset.map((step, axis) => step * spacing[axis])) <= mm / 2);
+  return offsets.filter((offset) => Math.hypot(...offset.map((step, axis) => step * spacing[axis])) <= radius);
 }
 
 function stamp(nv, middle, offsets, value) {
