@@ -76,9 +76,9 @@ def stroke(page: Any, start: tuple[float, float], end: tuple[float, float]) -> N
     page.wait_for_timeout(150)
 
 
-def changes(page: Any, action: Callable[[], object]) -> bool:
-    """Does an action change what is drawn, within some seconds?"""
-    canvas = page.locator("#canvas")
+def changes(page: Any, action: Callable[[], object], canvas_of: str = "#canvas") -> bool:
+    """Does an action change what a canvas shows, within some seconds?"""
+    canvas = page.locator(canvas_of)
     before = canvas.screenshot()
     action()
     for _ in range(40):

@@ -219,15 +219,12 @@ def test_another_version_is_seen_beside_mine_with_its_volumes(block_page: Any, s
     row = block_page.locator("[data-values='2'] td")
     assert (float(row.nth(0).inner_text()) > 0, row.nth(1).inner_text()) == (True, "0.0")
     assert float(block_page.locator("[data-values='1'] td").nth(1).inner_text()) == before
-    seen = canvas.screenshot()
-    block_page.keyboard.press("ArrowUp")
-    block_page.wait_for_timeout(300)
-    assert canvas.screenshot() != seen  # it moves along
+    assert changes(block_page, lambda: block_page.keyboard.press("ArrowUp"), "#other canvas")  # it moves along
     shown = block_page.inner_text("#readout")
-    block_page.mouse.move(*(canvas.bounding_box()[key] + 50 for key in ("x", "y")))
-    block_page.mouse.wheel(0, 300)
-    block_page.wait_for_timeout(300)
-    assert block_page.inner_text("#readout") != shown  # and leads where it is scrolled
+    box = canvas.bounding_box()
+    block_page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert changes(block_page, lambda: block_page.mouse.wheel(0, 300))  # and leads where it is scrolled
+    assert block_page.inner_text("#readout") != shown
     press(block_page, "b")
     assert "voxels differ from v1" in block_page.inner_text("#problem")
     press(block_page, "b")
