@@ -128,7 +128,7 @@ def test_what_is_drawn_on_an_odd_scan_is_what_is_stored(case: str, page: Any, se
     size = float(np.prod(np.linalg.norm(scan.affine[:3, :3], axis=0)))
     assert volume(page, "[data-region=ET]") == pytest.approx((labels == 4).sum() * size / 1000, abs=0.051)
     press(page, "o")
-    page.select_option("#brush", "2")
+    page.select_option("#brush", "5")
     stroke(page, (-12, -12), (14, 12))
     shown = page.inner_text("#readout")
     press(page, "Control+s")
