@@ -61,11 +61,12 @@ def read_scan(item: Item, modality: str, *, cache_dir: Path) -> bytes:
     path = to_view(item, modality, cache_dir=cache_dir)
     try:
         image = LoadImage(image_only=True, ensure_channel_first=True)(str(path))
+        affine = grid_of(path)[1]
     except Exception as error:  # damaged bytes make readers raise about anything
         raise BundleError(f"{path}: cannot be read ({type(error).__name__}); copy the scan again") from error
     voxels = np.nan_to_num(image[0].numpy(), posinf=0, neginf=0)
     whole = np.abs(voxels).max(initial=0) < 2**15 and np.array_equal(voxels, voxels.astype(np.int16))
-    return for_viewer(voxels.astype(np.int16 if whole else np.float32), grid_of(path)[1])
+    return for_viewer(voxels.astype(np.int16 if whole else np.float32), affine)
 
 
 def read_for_viewer(path: str | Path) -> bytes:

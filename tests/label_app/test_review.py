@@ -338,7 +338,10 @@ def worst_list(answer: dict[str, Any]) -> dict[str, Any]:
     states = ("none", "draft", "reviewed", "rejected")
     made = [
         whole
-        | {"case": f"UPENN-GBM-00{number}_{state}", "state": {"state": state, "draft": 3}}
+        | {
+            "case": f"UPENN-GBM-00{number}_{state}",
+            "state": {"state": state, "draft": 3 if state in ("reviewed", "rejected") else 0},
+        }
         | {"expected_dice": number / 10, "scored": True}
         for number, state in enumerate(states * 3)
     ]
