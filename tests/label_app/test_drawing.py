@@ -219,6 +219,7 @@ def test_another_version_is_seen_beside_mine_with_its_volumes(block_page: Any, s
     row = block_page.locator("[data-values='2'] td")
     assert (float(row.nth(0).inner_text()) > 0, row.nth(1).inner_text()) == (True, "0.0")
     assert float(block_page.locator("[data-values='1'] td").nth(1).inner_text()) == before
+    assert block_page.locator("#about").evaluate("panel => panel.scrollWidth <= panel.clientWidth")
     assert changes(block_page, lambda: block_page.keyboard.press("ArrowUp"), "#other canvas")  # it moves along
     shown = block_page.inner_text("#readout")
     box = canvas.bounding_box()

@@ -9,7 +9,7 @@ let second; // NiiVue, made when it is first needed: it holds a copy of the scan
 let follows = true; // the second viewer moves with the first, and leads it where it is clicked or scrolled
 
 export async function compare(tag) {
-  state.other = { tag, voxels: (await loadLabel(state.name, tag, state.details.grid)).slice() };
+  state.other = { tag, name: tag === "original" ? "machine" : tag, voxels: (await loadLabel(state.name, tag, state.details.grid)).slice() };
   second ??= await createSecond();
   showView("beside");
 }
@@ -36,7 +36,7 @@ function showView(view) {
   nv.drawBitmap.set(view === "difference" ? shown.map((value, index) => (value === state.other.voxels[index] ? 0 : DIFFERENT)) : shown);
   showSecond(view === "beside");
   drawn();
-  if (view === "difference") say(`${nv.drawBitmap.reduce((sum, value) => sum + (value > 0), 0)} voxels differ from ${state.other.tag}.`);
+  if (view === "difference") say(`${nv.drawBitmap.reduce((sum, value) => sum + (value > 0), 0)} voxels differ from ${state.other.name}.`);
 }
 
 async function createSecond() {
@@ -54,7 +54,7 @@ async function createSecond() {
 
 function showSecond(visible) {
   byId("other").hidden = !visible;
-  byId("other").querySelector("figcaption").textContent = state.other?.tag ?? "";
+  byId("other").querySelector("figcaption").textContent = state.other?.name ?? "";
   nv.resizeListener();
   if (!second) return;
   if (!visible) {

@@ -18,14 +18,14 @@ document.addEventListener("changed", () => {
 });
 
 function ofView() {
-  if (state.view === "beside") return ` · ${state.other.tag} beside it, B goes on`;
-  return state.view === "difference" ? ` · differences to ${state.other.tag}, B goes on` : "";
+  if (state.view === "beside") return ` · ${state.other.name} beside it, B goes on`;
+  return state.view === "difference" ? ` · differences to ${state.other.name}, B goes on` : "";
 }
 
 document.addEventListener("drawn", () => {
   const mine = volumesOf(state.strokes.shown);
   const other = state.view === "mine" ? null : volumesOf(state.other.voxels);
-  byId("volumes").tHead.rows[0].cells[2].textContent = other ? `${state.other.tag.replace("original", "machine")}, ml` : "";
+  byId("volumes").tHead.rows[0].cells[2].textContent = other ? state.other.name : "";
   for (const line of all("#volumes [data-values]")) {
     line.cells[1].textContent = mine(line.dataset.values);
     line.cells[2].textContent = other ? other(line.dataset.values) : "";
