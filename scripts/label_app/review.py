@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Body, Depends, Header, HTTPException, Query
 from fastapi.responses import FileResponse, HTMLResponse, Response
@@ -17,7 +16,6 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.utils import tasks
 
-from scripts.inference.dicom_seg import to_dicom_seg
 from scripts.label_app.confidence import LEADS, MEASURED, score
 from scripts.label_app.datastore import CaseDatastore, http_errors
 from scripts.label_app.history import Decision, VersionConflictError, digest_of, read_voxels
@@ -78,7 +76,6 @@ def case_details(case: str, user: Reader) -> dict[str, Any]:
         "decisions": history.record()["decisions"],
         "state": history.state(),
         "segmentation": about if current else None,
-        "dicom": all(map(os.path.isdir, item["image"])),
     }
 
 
@@ -103,25 +100,18 @@ def label(case: str, tag: str, user: Reader, accept_encoding: Annotated[str, Hea
     return _nifti(read_for_viewer(place), accept_encoding)
 
 
-@router.get("/cases/{case}/export/{kind}/v{version}")
-def export(case: str, kind: Literal["nifti", "dicom"], version: int, user: Reader) -> Response:
-    """Returns a version as the NIfTI file that is stored, or as DICOM SEG where the scans are DICOM series.
+@router.get("/cases/{case}/export/v{version}")
+def export(case: str, version: int, user: Reader) -> FileResponse:
+    """Returns a version as the NIfTI file that is stored.
 
     Raises:
-        HTTPException: 404 where there is no such version, 422 where DICOM does not allow it.
+        HTTPException: 404 where there is no such version.
     """
     store = _store()
-    item = store.item(case)
-    history = store.history(item["case"])
-    records = {record["version"]: record for record in history.versions()}
-    if version not in records:
+    place = store.history(store.item(case)["case"]).place(version)
+    if not place.exists():
         raise HTTPException(404, f"{case} has no version {version}")
-    place = history.place(version)
-    if kind == "nifti":
-        return FileResponse(place)
-    with http_errors():
-        content = to_dicom_seg(read_voxels(place), grid_of(place)[1], item["image"], reviewer=records[version]["by"])
-    return Response(content, media_type="application/dicom")
+    return FileResponse(place)
 
 
 @router.post("/cases/{case}/segmentation")

@@ -236,36 +236,10 @@ def test_another_version_is_seen_beside_mine_with_its_volumes(block_page: Any, s
 def test_the_newest_version_is_exported(block_page: Any, server: Server, tmp_path: Path) -> None:
     dot(block_page)
     stored = saved(block_page, server)
-    assert block_page.is_disabled("#dicom")
-    assert "the scans of this case are none" in block_page.get_attribute("#dicom", "title")
     with block_page.expect_download() as download:
-        block_page.click("#nifti")
+        block_page.click("#export")
     assert download.value.suggested_filename == "block_v1.nii.gz"
     download.value.save_as(tmp_path / "block.nii.gz")
     exported: Any = nib.load(tmp_path / "block.nii.gz")
     np.testing.assert_array_equal(np.asarray(exported.dataobj), stored)
-    assert server.get("review/cases/block/export/dicom/v1").status_code == 422
-    assert server.get("review/cases/block/export/nifti/v9").status_code == 404
-
-
-def test_dicom_scans_give_a_dicom_segmentation(page: Any, server: Server, tmp_path: Path) -> None:
-    pydicom = pytest.importorskip("pydicom")
-    pytest.importorskip("highdicom", reason="highdicom is not installed: requirements-label.txt")
-    from tests.dicom_builder import Grid, save_case
-
-    scans = np.stack([block(number) for number in range(4)]).transpose(0, 3, 2, 1)
-    save_case(server.studies / "series", scans, Grid(spacing=(2.0, 1.25, 1.0)))
-    page.wait_for_selector("tr[data-case=series] button", timeout=60_000)
-    open_case(page, "series")
-    press(page, "e")
-    page.select_option("#brush", "8")
-    dot(page)
-    press(page, "Control+s")
-    stored, _ = newest(server, "series")
-    with page.expect_download() as download:
-        page.click("#dicom")
-    download.value.save_as(tmp_path / "series.dcm")
-    segmentation = pydicom.dcmread(tmp_path / "series.dcm")
-    assert segmentation.pixel_array.sum() == (stored == 4).sum() > 10
-    assert segmentation.StudyInstanceUID == "1.2.3.4"
-    assert str(segmentation.ContentCreatorName).startswith("Dr. A")
+    assert server.get("review/cases/block/export/v9").status_code == 404

@@ -168,10 +168,10 @@ def test_the_page_asks_who_it_is(browser: Any, server: Server) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     with page.expect_download() as download:
-        page.click("#nifti")
+        page.click("#export")
     assert download.value.suggested_filename == "phantom_000_v1.nii.gz"
     # the token travels in a header, never in an address
-    assert [url for url in asked if "export" in url] == [f"{server.url}/review/cases/phantom_000/export/nifti/v1?"]
+    assert [url for url in asked if "export" in url] == [f"{server.url}/review/cases/phantom_000/export/v1?"]
     page.close()
 
 

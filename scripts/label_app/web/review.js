@@ -10,7 +10,7 @@ import "./readout.js";
 import { approve, approveWithComment, reject, saveDraft } from "./saving.js";
 import { changed, edited, isBusy, MODALITIES, nv, run, state, TISSUES } from "./session.js";
 import { all, byId } from "./slice_viewer.js";
-import { exportAs } from "./versions.js";
+import { exportNewest } from "./versions.js";
 import { setView } from "./viewer.js";
 import { nextWindow, showWindow } from "./windows.js";
 
@@ -83,8 +83,7 @@ function listen() {
   on("outline", "change", look);
   on("view", "change", ({ target }) => showPlane(target.value));
   on("window", "change", ({ target }) => state.name && showWindow(target.value));
-  on("nifti", "click", () => exportAs("nifti"));
-  on("dicom", "click", () => exportAs("dicom"));
+  on("export", "click", exportNewest);
   on("train", "click", () => run("Starting the training …", () => startTraining(Number(byId("epochs").value))));
   on("stop", "click", () => run("Stopping the training …", stopTraining));
   onAll("[data-modality]", "click", ({ dataset }) => seeModality(dataset.modality));

@@ -11,8 +11,6 @@ document.addEventListener("changed", () => {
   if (segmentation) lines.unshift({ tag: "original", title: "Machine's segmentation", by: "not reviewed", at: segmentation.at });
   byId("versions").replaceChildren(...lines.reverse().map(entry));
   byId("export").hidden = !versions.length;
-  byId("dicom").disabled = !state.details?.dicom;
-  byId("dicom").title = state.details?.dicom ? "" : "DICOM SEG refers to DICOM series, and the scans of this case are none";
 });
 
 function entry(line) {
@@ -35,13 +33,11 @@ async function restore({ tag, title }) {
   replaceDrawing(await loadLabel(state.name, tag, state.details.grid), `${title} restored into the drawing`);
 }
 
-// Saves the newest version as a file of the reviewer's; it is fetched like all else, so that no link holds a token.
-export const exportAs = (kind) =>
+// Saves the newest version as a file of the reviewer's; it is fetched like all else, so that no address holds a token.
+export const exportNewest = () =>
   run("Exporting …", async () => {
     const tag = `v${state.details.versions.at(-1).version}`;
-    const content = await (await call(ofCase(state.name, `/export/${kind}/${tag}`))).blob();
-    const url = URL.createObjectURL(content);
-    const name = `${state.name}_${tag}.${kind === "nifti" ? "nii.gz" : "dcm"}`;
-    Object.assign(document.createElement("a"), { href: url, download: name }).click();
+    const url = URL.createObjectURL(await (await call(ofCase(state.name, `/export/${tag}`))).blob());
+    Object.assign(document.createElement("a"), { href: url, download: `${state.name}_${tag}.nii.gz` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser has read it by then
   });
