@@ -18,17 +18,20 @@ export async function refresh() {
 }
 
 export async function watch() {
-  clearTimeout(timer);
-  const busy = isBusy() || document.hidden ? false : await refresh().catch(() => false);
-  timer = setTimeout(watch, busy ? PATIENCE.busy : PATIENCE.idle);
+  plan(isBusy() || document.hidden ? false : await refresh().catch(() => false));
 }
 
 export async function startTraining(epochs) {
   await post("train/segmentation", { max_epochs: epochs });
-  await watch();
+  plan(await refresh());
 }
 
 export async function stopTraining() {
   await call("train/", {}, { method: "DELETE" });
-  await watch();
+  plan(await refresh());
+}
+
+function plan(busy) {
+  clearTimeout(timer);
+  timer = setTimeout(watch, busy ? PATIENCE.busy : PATIENCE.idle);
 }
