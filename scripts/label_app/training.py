@@ -66,6 +66,15 @@ class FineTuning(BundleTrainTask):
         self.cases = {datastore.get_label_uri(case, "final"): case for case in datastore.get_labeled_images()}
         return super()._fetch_datalist(request, datastore)
 
+    def _partition_datalist(
+        self, datalist: list[dict[str, Any]], request: dict[str, Any], shuffle: bool = False
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
+        """Splits the reviewed cases so that of two or more at least one trains and one validates."""
+        split, one = request.get("val_split", self.config()["val_split"]), 1 / max(2, len(datalist))
+        if split > 0:
+            request = request | {"val_split": min(max(split, one), 1 - one)}
+        return super()._partition_datalist(datalist, request, shuffle)
+
     def _update_overrides(self, overrides: dict[str, Any]) -> None:
         overrides["unlabelled#items"] = self.unlabelled
 
