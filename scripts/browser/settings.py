@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the page needs to know of Python's side: names, limits and settings, written as a module of JavaScript."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from scripts import brats
+from scripts.base.settings import HALVINGS
+from scripts.data import background, checks, file_names
+from scripts.data.own_files import MARK
+from scripts.data.transforms import ScaleBrainIntensityd
+from scripts.evaluation.reliability.expected_dice import COVERAGE
+
+
+def settings_module(config: ConfigParser) -> str:
+    """Returns the text of the page's `settings.js`.
+
+    Args:
+        config: the parsed inference.yaml.
+    """
+    exports = page_settings(config)
+    lines = [f"export const {name} = {json.dumps(value, ensure_ascii=False)};" for name, value in exports.items()]
+    return "// Written by scripts/browser/settings.py.\n" + "\n".join(lines) + "\n"
+
+
+def page_settings(config: ConfigParser) -> dict[str, Any]:
+    """Returns what the page's `settings.js` exports, by name."""
+    steps = {step["_target_"]: step for step in config["image_preprocessing"]["transforms"]}
+    scaling = ScaleBrainIntensityd("image")
+    return {
+        "MODALITIES": brats.MODALITIES,
+        "TISSUES": {value: tissue._asdict() for value, tissue in brats.TISSUES.items()},
+        "REGION_ORDER": brats.REGIONS,
+        "REGION_NAMES": brats.REGION_NAMES,
+        "REGION_VALUES": brats.REGION_VALUES,
+        # a region's own tissue: what the regions within it leave
+        "TISSUE_OF_REGION": {"WT": 2, "TC": 1, "ET": 4},
+        "NOT_FOR_DIAGNOSIS": brats.NOT_FOR_DIAGNOSIS,
+        "MARK": MARK,
+        "KINDS": file_names.KINDS,
+        "LABEL": file_names.LABEL,
+        "PATTERNS": {
+            "volume": _to_javascript(file_names._VOLUME.pattern),
+            "bids": _to_javascript(file_names._BIDS.pattern),
+            "suffix": file_names.SUFFIX.pattern,
+        },
+        "CHECKS": _constants(checks, "MAX_AXIS MAX_VOXELS MAX_EXTENT MIN_SPACING MAX_CODE AFFINE_TOLERANCE GRID_TOLERANCE"),
+        "BACKGROUND": _constants(
+            background,
+            "CORNER LEAST_BACKGROUND CONSTANT NOISE TOLERANCE LARGEST_BRAIN LEAST_HEAD DIP SAMPLES STRIP",
+        ),
+        "PERCENTILES": [scaling.lower, scaling.upper],
+        "CROP_MARGIN": steps["CropForegroundd"]["margin"],
+        "SPACING": config["spacing"],
+        "HALVINGS": HALVINGS,
+        "MAX_WHOLE_BRAIN_VOXELS": config["max_whole_brain_voxels"],
+        "PATCH_SIZE": config["patch_size"],
+        "COVERAGE": COVERAGE,
+    }
+
+
+def _constants(module: Any, names: str) -> dict[str, Any]:
+    return {name: getattr(module, name) for name in names.split()}
+
+
+def _to_javascript(pattern: str) -> str:
+    return pattern.replace("(?P<", "(?<")

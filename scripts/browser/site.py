@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of the page: which files it has, and how they are written."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from monai.bundle import ConfigParser
+
+from scripts.base.atomic_files import write_atomically
+from scripts.base.errors import BundleError
+from scripts.browser.networks import export_networks
+from scripts.browser.runtime import PACKAGE, VERSION, read_runtime
+from scripts.browser.settings import settings_module
+from scripts.data.phantoms import FIELD_OF_VIEW, WHITE_MATTER, make_phantom
+from scripts.web.pages import WEB as SHARED_WEB
+from scripts.web.pages import render
+
+WEB = Path(__file__).parent / "web"
+SHARED = ("base.css", "slice_viewer.js", "niivue.umd.js", "LICENSES.txt")
+PHANTOM = {"seed": 4, "shape": (96, 96, 80)}
+MANIFEST = "files.json"  # the list of the page's files, and the mark of a folder that may be replaced
+
+
+def build_site(archive: Path, *, config_file: Path, ckpt_dir: str) -> dict[str, bytes]:
+    """Returns the files of the page by their paths.
+
+    Args:
+        archive: npm package of ONNX Runtime Web.
+        config_file: inference.yaml.
+        ckpt_dir: folder of model.pt and critic.pt.
+    """
+    config = ConfigParser()
+    config.read_config(config_file)
+    files = {path.relative_to(WEB).as_posix(): path.read_bytes() for path in sorted(WEB.rglob("*.js"))}
+    files |= {name: (SHARED_WEB / name).read_bytes() for name in SHARED}
+    files["browser.css"] = (WEB / "browser.css").read_bytes()
+    files["settings.js"] = settings_module(config).encode()
+    files["LICENSES.txt"] += (WEB / "LICENSES.txt").read_bytes()
+    runtime = read_runtime(archive)
+    files["onnxruntime.mjs"] = runtime["onnxruntime.mjs"]
+    files["onnxruntime.wasm.gz"] = gzip.compress(runtime["onnxruntime.wasm"], mtime=0)
+    files |= export_networks(config, ckpt_dir)
+    files |= _phantom()
+    files["index.html"] = render(WEB / "page.html", runtime=f"{PACKAGE} {VERSION}").encode()
+    version = hashlib.sha256(b"".join(name.encode() + content for name, content in sorted(files.items()))).hexdigest()
+    files["service_worker.js"] = files["service_worker.js"].replace(b"VERSION_OF_THE_FILES", version[:16].encode())
+    sizes = {name: len(content) for name, content in sorted(files.items())}
+    files[MANIFEST] = json.dumps({"version": version[:16], "files": sizes}, indent=1).encode()
+    return files
+
+
+def write_site(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files into a folder that is new, empty, or holds an older page, which is replaced.
+
+    Raises:
+        BundleError: where the folder holds anything else, or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder}: holds something else than this page; give a new or empty folder")
+    older = json.loads((folder / MANIFEST).read_bytes())["files"] if (folder / MANIFEST).is_file() else {}
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    for name in {*older} - {*files}:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _phantom() -> dict[str, bytes]:
+    """A case to try the page with, as NIfTI files by the names of BraTS."""
+    image, _ = make_phantom(PHANTOM["seed"], shape=PHANTOM["shape"])  # type: ignore[arg-type]
+    voxel = FIELD_OF_VIEW / image.shape[1]
+    affine = nib.affines.from_matvec(np.diag([-voxel, -voxel, voxel]), [0, voxel * (image.shape[2] - 1), 0])
+    files = {}
+    for name, volume in zip(WHITE_MATTER, image):
+        nifti = nib.Nifti1Image(volume, affine)
+        nifti.header["descrip"] = b"phantom, not a patient"
+        nifti.header.set_xyzt_units("mm")
+        content = io.BytesIO()
+        with gzip.GzipFile(fileobj=content, mode="wb", mtime=0) as file:
+            file.write(nifti.to_bytes())
+        files[f"phantom/phantom_{name}.nii.gz"] = content.getvalue()
+    return files

@@ -1,0 +1,64 @@
+// From the files of a case to the network's input: the preprocessing of configs/inference.yaml, step by step.
+import { CROP_MARGIN, SPACING } from "../settings.js";
+import { findBackground } from "./background.js";
+import { brainBox, crop } from "./box.js";
+import { checkGrid, checkVolume } from "./header_checks.js";
+import { scaleBrain } from "./intensity.js";
+import { fromAxes, multiply, spacingOf } from "./matrix.js";
+import { readVolume } from "./nifti_file.js";
+import { odditiesOf } from "./oddities.js";
+import { toRas, turn } from "./orientation.js";
+import { resample, spacedGrid } from "./resampling.js";
+import { checkSkull } from "./skull.js";
+import { Refusal } from "./words.js";
+
+// Reads and checks the files [{ modality, file }] of a case in their order; returns volumes, and warnings in words.
+export async function readCase(files, onShare = () => {}) {
+  const volumes = [];
+  for (const [index, { modality, file }] of files.entries()) {
+    volumes.push({ modality, ...(await readVolume(file)) });
+    onShare((index + 1) / files.length);
+  }
+  for (const volume of volumes) {
+    named(volume.name, () => {
+      checkVolume(volume);
+      checkSkull(volume, spacingOf(volume.affine));
+      checkGrid(volume, volumes[0]);
+    });
+  }
+  return volumes;
+}
+
+// Sets backgrounds to 0, in place; returns what was odd.
+export function clearBackgrounds(volumes) {
+  const words = [];
+  for (const volume of volumes) {
+    const name = `${volume.name} (${volume.modality})`;
+    const { mask, found } = named(name, () => findBackground(volume));
+    if (!found || mask.every(Boolean)) continue;
+    words.push(`${name}: ${found}; it is set to 0`);
+    mask.forEach((outside, index) => outside && (volume.voxels[index] = 0));
+  }
+  return [...words, ...odditiesOf(volumes)];
+}
+
+// The brain's box at the working resolution. Returns what undoing it needs: the turned grid, the box in it, both grids.
+export function toNetwork(volumes) {
+  const turned = toRas(volumes[0]);
+  const modalities = volumes.map(({ voxels }) => turn(voxels, turned));
+  modalities.forEach(scaleBrain);
+  const box = brainBox(modalities, turned.shape, CROP_MARGIN);
+  const grid = { shape: box.size, affine: multiply(turned.affine, fromAxes([[1, 0, 0], [0, 1, 0], [0, 0, 1]], box.start)) };
+  const spaced = spacedGrid(grid, SPACING);
+  const cropped = modalities.map((voxels) => crop(voxels, turned.shape, box));
+  return { turned, box, grid, spaced, image: resample(cropped, grid, spaced) };
+}
+
+function named(name, action) {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof Refusal) throw new Refusal(`${name}: ${error.message}`);
+    throw error;
+  }
+}
