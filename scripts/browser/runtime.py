@@ -54,8 +54,13 @@ def read_runtime(archive: Path) -> dict[str, bytes]:
     if not archive.is_file():
         raise BundleError(f"--onnxruntime {archive}: no such file; `{COMMAND}` writes {ARCHIVE}")
     content = archive.read_bytes()
-    if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512:
+    if digest_of(content) != SHA512:
         raise BundleError(f"--onnxruntime {archive}: is not {ARCHIVE}, its SHA-512 differs; fetch it by `{COMMAND}`")
     with tarfile.open(fileobj=io.BytesIO(content)) as package:
         found = {name: package.extractfile(f"package/{path}") for name, path in FILES.items()}
         return {name: file.read() for name, file in found.items() if file}
+
+
+def digest_of(content: bytes) -> str:
+    """Returns the SHA-512 of an archive as npm writes it, in base64."""
+    return base64.b64encode(hashlib.sha512(content).digest()).decode()

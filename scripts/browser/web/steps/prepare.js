@@ -3,7 +3,7 @@ import { CROP_MARGIN, SPACING } from "../settings.js";
 import { findBackground } from "./background.js";
 import { brainBox, crop } from "./box.js";
 import { checkGrid, checkVolume } from "./header_checks.js";
-import { scaleBrain } from "./intensity.js";
+import { scaled } from "./intensity.js";
 import { fromAxes, multiply, spacingOf } from "./matrix.js";
 import { readVolume } from "./nifti_file.js";
 import { odditiesOf } from "./oddities.js";
@@ -12,7 +12,7 @@ import { resample, spacedGrid } from "./resampling.js";
 import { checkSkull } from "./skull.js";
 import { Refusal } from "./words.js";
 
-// Reads and checks the files [{ modality, file }] of a case in their order; returns volumes, and warnings in words.
+// Reads and checks the files [{ modality, file }] of a case in their order; returns their volumes.
 export async function readCase(files, onShare = () => {}) {
   const volumes = [];
   for (const [index, { modality, file }] of files.entries()) {
@@ -29,8 +29,20 @@ export async function readCase(files, onShare = () => {}) {
   return volumes;
 }
 
-// Sets backgrounds to 0, in place; returns what was odd.
-export function clearBackgrounds(volumes) {
+// Turns the volumes of a case into the network's input. Backgrounds are set to 0 in place. Returns the input, what undoing
+// it needs (the turned grid, the box in it, its grid before and after resampling), and warnings in words.
+export function prepare(volumes) {
+  const warnings = clearBackgrounds(volumes);
+  const turned = toRas(volumes[0]);
+  const modalities = volumes.map(({ voxels }) => scaled(turn(voxels, turned)));
+  const box = brainBox(modalities, turned.shape, CROP_MARGIN);
+  const grid = { shape: box.size, affine: multiply(turned.affine, fromAxes([[1, 0, 0], [0, 1, 0], [0, 0, 1]], box.start)) };
+  const spaced = spacedGrid(grid, SPACING);
+  const cropped = modalities.map((voxels) => crop(voxels, turned.shape, box));
+  return { turned, box, grid, spaced, image: resample(cropped, grid, spaced), warnings };
+}
+
+function clearBackgrounds(volumes) {
   const words = [];
   for (const volume of volumes) {
     const name = `${volume.name} (${volume.modality})`;
@@ -40,18 +52,6 @@ export function clearBackgrounds(volumes) {
     mask.forEach((outside, index) => outside && (volume.voxels[index] = 0));
   }
   return [...words, ...odditiesOf(volumes)];
-}
-
-// The brain's box at the working resolution. Returns what undoing it needs: the turned grid, the box in it, both grids.
-export function toNetwork(volumes) {
-  const turned = toRas(volumes[0]);
-  const modalities = volumes.map(({ voxels }) => turn(voxels, turned));
-  modalities.forEach(scaleBrain);
-  const box = brainBox(modalities, turned.shape, CROP_MARGIN);
-  const grid = { shape: box.size, affine: multiply(turned.affine, fromAxes([[1, 0, 0], [0, 1, 0], [0, 0, 1]], box.start)) };
-  const spaced = spacedGrid(grid, SPACING);
-  const cropped = modalities.map((voxels) => crop(voxels, turned.shape, box));
-  return { turned, box, grid, spaced, image: resample(cropped, grid, spaced) };
 }
 
 function named(name, action) {

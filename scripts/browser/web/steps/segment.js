@@ -3,7 +3,7 @@ import { HALVINGS, MAX_WHOLE_BRAIN_VOXELS, PATCH_SIZE, REGION_ORDER } from "../s
 import { expectation } from "./expectation.js";
 import { determinant, axesOf } from "./matrix.js";
 import { turnBack } from "./orientation.js";
-import { clearBackgrounds, readCase, toNetwork } from "./prepare.js";
+import { prepare, readCase } from "./prepare.js";
 import { labelsOf, regionOf } from "./regions.js";
 import { resample } from "./resampling.js";
 import { fromTensor, toTensor } from "./tensors.js";
@@ -22,11 +22,7 @@ export async function segmentCase(files, networks, onStage = () => {}) {
     return result;
   };
   const volumes = await timed("read", (onShare) => readCase(files, onShare));
-  const warnings = [];
-  const prepared = await timed("prepare", () => {
-    warnings.push(...clearBackgrounds(volumes));
-    return toNetwork(volumes);
-  });
+  const prepared = await timed("prepare", () => prepare(volumes));
   const { shape } = prepared.spaced;
   const image = toTensor(prepared.image, shape);
   const logits = await timed("segment", (onShare) => runSegmenter(networks, image, shape, onShare));
@@ -38,7 +34,7 @@ export async function segmentCase(files, networks, onStage = () => {}) {
     grid: { shape: whole, affine },
     scans: volumes.map(({ modality, voxels }) => ({ modality, voxels })),
     ...maps,
-    warnings,
+    warnings: prepared.warnings,
     times,
   };
 }

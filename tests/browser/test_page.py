@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page in a real browser, on a static server, in a subfolder: segments as the commands do, and asks nobody else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.utils import optional_import
+
+from scripts.base.errors import BundleError
+from scripts.brats import REGION_VALUES, REGIONS
+from scripts.browser.runtime import fetch_archive
+from scripts.browser.site import build_site, write_site
+from scripts.data.own_files import is_own_file
+from scripts.data.phantoms import make_cohort
+from tests.browser.served import serve
+from tests.outputs import label_dice
+from tests.test_workflows import BUNDLE, INFERENCE, REAL_CASES, run_bundle
+
+CASE = "phantom_000"
+PATIENCE = 240_000  # milliseconds
+# every tenth of a second, what the page says is going on
+RECORD = """() => {
+  window.said = [];
+  setInterval(() => window.said.push(document.getElementById("status").textContent), 30);
+}"""
+DROP = """async ([names, contents]) => {
+  const data = new DataTransfer();
+  names.forEach((name, at) => data.items.add(new File([Uint8Array.from(atob(contents[at]), (s) => s.charCodeAt(0))], name)));
+  for (const kind of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true }));
+}"""
+
+
+class Site(NamedTuple):
+    address: str
+    asked: list[str]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if not optional_import("onnx")[1]:
+        pytest.skip("ONNX is not installed: requirements-export.txt")
+    try:
+        archive = fetch_archive(BUNDLE / "output" / "npm")
+    except BundleError as error:
+        pytest.skip(f"no ONNX Runtime Web: {error}")
+    root = tmp_path_factory.mktemp("root")
+    folder = root / "tools" / "segmentation"
+    write_site(folder, build_site(archive, config_file=BUNDLE / INFERENCE, ckpt_dir=str(BUNDLE / "models")))
+    with serve(root) as (address, asked):
+        yield Site(f"{address}/tools/segmentation/", asked, folder)
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = Path(make_cohort(tmp_path_factory.mktemp("data") / "cases", cases=1, shape=(72, 72, 60)))
+    return [folder / CASE / f"{CASE}_{name}.nii.gz" for name in ("t1", "t1ce", "t2", "flair")]
+
+
+@pytest.fixture(scope="module")
+def expected(scans: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return infer(scans[0].parent.parent, tmp_path_factory.mktemp("expected"))
+
+
+def infer(dataset: Path, folder: Path) -> Path:
+    result = run_bundle(
+        "inferring", INFERENCE, dataset_dir=dataset, output_dir=folder, cache_dir=folder, confidence=True
+    )
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, site: Site) -> Iterator[Any]:
+    """The page, loaded once; nothing may show on its console, and no other address may be asked."""
+    said: list[str] = []
+    context = browser.new_context(viewport={"width": 1200, "height": 1000}, accept_downloads=True)
+    context.on("request", lambda request: said.append(request.url) if not is_own(request.url, site) else None)
+    opened = context.new_page()
+    opened.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: said.append(f"page error: {error}"))
+    opened.goto(site.address)
+    opened.wait_for_selector("html[data-page=ready]", timeout=PATIENCE)
+    yield opened
+    # GPU drivers without a GPU complain of readbacks, which pictures are
+    assert [line for line in said if "ReadPixels" not in line] == []
+    context.close()
+
+
+def is_own(url: str, site: Site) -> bool:
+    return url.startswith((site.address, "data:", "blob:"))
+
+
+def segment(page: Any, files: list[Path], case: str) -> None:
+    page.evaluate("delete document.documentElement.dataset.result")
+    page.set_input_files("#files", [str(path) for path in files])
+    page.click("#segment")
+    page.wait_for_selector(f"html[data-result='{case}'], #problem:not([hidden])", timeout=PATIENCE)
+    assert page.inner_text("#problem") == ""
+
+
+def download(page: Any, button: str, folder: Path) -> Path:
+    with page.expect_download() as waiting:
+        page.click(button)
+    path = folder / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    return path
+
+
+def image(path: Path) -> nib.Nifti1Image:
+    return nib.Nifti1Image.from_filename(path)
+
+
+def assert_same(page: Any, expected: Path, case: str, folder: Path) -> None:
+    """Compares what the page saves with what the commands wrote."""
+    own, of_commands = image(download(page, "#save-labels", folder)), image(expected / f"{case}_seg.nii.gz")
+    assert is_own_file(own.get_filename())
+    np.testing.assert_allclose(own.affine, of_commands.affine, atol=1e-5)
+    found, wanted = np.asarray(own.dataobj), np.asarray(of_commands.dataobj)
+    assert found.dtype == wanted.dtype
+    for value in (1, 2, 4):
+        assert label_dice(found == value, wanted == value) >= 0.99
+    confidence = image(expected / f"{case}_confidence.nii.gz").get_fdata()
+    for index, region in enumerate(REGIONS):
+        page.select_option("#region", region)
+        certain = image(download(page, "#save-confidence", folder)).get_fdata()
+        assert np.abs(certain - confidence[..., index]).max() <= 0.0101
+        volume = (np.isin(wanted, REGION_VALUES[region]).sum() * abs(np.linalg.det(own.affine[:3, :3]))) / 1000
+        said = float(page.locator("#regions tr").nth(index).locator("td").first.inner_text())
+        assert said == pytest.approx(volume, rel=0.01, abs=0.01)
+
+
+def test_a_phantom_is_segmented_as_by_the_commands(
+    page: Any, scans: list[Path], expected: Path, tmp_path: Path
+) -> None:
+    page.evaluate(RECORD)
+    segment(page, scans, CASE)
+    assert_same(page, expected, CASE, tmp_path)
+    said = page.evaluate("[...new Set(window.said)]")
+    assert [words for words in said if words.startswith("Segmenting")], said
+    assert page.evaluate("document.activeElement.id") == "result-title"
+    assert "confidence TC" in page.inner_text("#readout") or "confidence ET" in page.inner_text("#readout")
+
+
+def test_threads_are_used_where_the_host_sends_no_headers(page: Any) -> None:
+    assert page.evaluate("crossOriginIsolated")
+    assert page.evaluate("navigator.serviceWorker.controller !== null")
+
+
+def test_labels_of_2023_and_the_picture_are_saved(page: Any, scans: list[Path], tmp_path: Path) -> None:
+    page.set_input_files("#files", [str(path) for path in scans])
+    page.select_option("#enhancing", "3")
+    segment(page, scans, CASE)
+    assert set(np.unique(np.asarray(image(download(page, "#save-labels", tmp_path)).dataobj))) == {0, 1, 2, 3}
+    page.select_option("#enhancing", "4")
+    picture = download(page, "#save-picture", tmp_path)
+    assert picture.name == f"{CASE}.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 20_000
+
+
+def test_dropped_files_of_other_names_are_assigned_by_hand(page: Any, scans: list[Path]) -> None:
+    contents = [base64.b64encode(path.read_bytes()).decode() for path in scans]
+    page.evaluate(DROP, [["a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz"], contents])
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "has no T1 and no T1ce and no T2 and no FLAIR file (found a.nii.gz, b.nii.gz" in page.inner_text("#problem")
+    assert page.locator("#segment").is_disabled()
+    for modality, name in zip(("T1", "T1ce", "T2", "FLAIR"), "aabc"):
+        page.select_option(f"[data-slot='{modality}']", label=f"{name}.nii.gz")
+    page.click("#segment")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#problem") == "a.nii.gz: is chosen twice; choose another file for T1ce"
+
+
+def test_a_faulty_file_gives_one_line_and_the_page_goes_on(page: Any, scans: list[Path], tmp_path: Path) -> None:
+    for path in scans:
+        shutil.copy(path, tmp_path)
+    scan = image(scans[1])
+    nib.save(nib.Nifti1Image(np.asarray(scan.dataobj)[:-1], scan.affine), tmp_path / scans[1].name)
+    page.set_input_files("#files", [str(path) for path in sorted(tmp_path.iterdir())])
+    page.click("#segment")
+    page.wait_for_selector("#problem:not([hidden])", timeout=PATIENCE)
+    name, first = scans[1].name, scans[0].name
+    expected = f"{name}: shape (71, 72, 60), but {first} has (72, 72, 60); resample it to the same grid"
+    assert page.inner_text("#problem") == expected
+    assert page.locator("#segment").is_enabled()
+
+
+def test_a_cancelled_case_can_be_segmented_again_without_a_network(
+    page: Any, scans: list[Path], expected: Path, tmp_path: Path
+) -> None:
+    page.context.set_offline(True)
+    try:
+        page.set_input_files("#files", [str(path) for path in scans])
+        page.click("#segment")
+        page.click("#cancel")
+        page.wait_for_selector("#problem:not([hidden])")
+        assert page.inner_text("#problem") == "Cancelled."
+        segment(page, scans, CASE)
+        assert_same(page, expected, CASE, tmp_path)
+        page.click("#phantom")
+        page.wait_for_function("document.getElementById('case').textContent === 'phantom'")
+        page.reload()
+        page.wait_for_selector("html[data-page=ready]", timeout=PATIENCE)
+    finally:
+        page.context.set_offline(False)
+
+
+def test_policy_forbids_inline_scripts_and_other_addresses(page: Any) -> None:
+    blocked = page.evaluate("""async () => {
+      const script = document.createElement("script");
+      script.textContent = "window.ran = true";
+      document.head.append(script);
+      const answer = await fetch("https://example.org/").then(() => "answered", () => "blocked");
+      return [window.ran ?? "not run", answer];
+    }""")
+    assert blocked == ["not run", "blocked"]
+
+
+def test_first_load_is_small_and_everything_is_in_the_folder(site: Site, page: Any) -> None:
+    listed = json.loads((site.folder / "files.json").read_text())["files"]
+    assert sum(listed.values()) < 25e6
+    assert {path.relative_to(site.folder).as_posix() for path in site.folder.rglob("*") if path.is_file()} == {
+        *listed,
+        "files.json",
+    }
+    assert all(path.startswith("/tools/segmentation/") for path in site.asked)
+    text = (site.folder / "LICENSES.txt").read_text()
+    assert all(name in text for name in ("NiiVue", "ONNX Runtime", "Eigen", "Apache License 2.0"))
+
+
+def test_page_fits_a_phone_and_its_controls_have_names(browser: Any, site: Site) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    opened = context.new_page()
+    opened.goto(site.address)
+    opened.wait_for_selector("html[data-page=ready]", timeout=PATIENCE)
+    opened.evaluate("for (const part of document.querySelectorAll('[hidden]')) part.hidden = false")
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    nameless = opened.evaluate("""() => [...document.querySelectorAll("button, select, input, canvas")].filter((one) =>
+      !(one.textContent.trim() || one.ariaLabel || one.labels?.length)).map((one) => one.outerHTML)""")
+    assert nameless == []
+    context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_CASES.is_dir(), reason=f"no real cases in {REAL_CASES}")
+def test_a_patient_is_segmented_as_by_the_commands(page: Any, tmp_path: Path) -> None:
+    patient = tmp_path / "scans" / "BraTS2021_00006"
+    patient.parent.mkdir()
+    patient.symlink_to(REAL_CASES / patient.name)
+    segment(page, sorted(patient.iterdir()), patient.name)
+    assert_same(page, infer(patient.parent, tmp_path / "expected"), patient.name, tmp_path)
