@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from scripts.base.errors import report_bundle_errors
-from scripts.browser.runtime import ARCHIVE, COMMAND, fetch_archive
+from scripts.browser.runtime import ARCHIVE, ARCHIVES, COMMAND, fetch_archive
 from scripts.browser.site import build_site, write_site
 
 BUNDLE = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ def main() -> None:
     )
     parser.add_argument("--ckpt_dir", default=str(BUNDLE / "models"), help="folder of model.pt and critic.pt (models)")
     args = parser.parse_args()
-    archive = args.onnxruntime or fetch_archive(BUNDLE / "output" / "npm")
+    archive = args.onnxruntime or fetch_archive(ARCHIVES)
     files = build_site(archive, config_file=BUNDLE / "configs" / "inference.yaml", ckpt_dir=args.ckpt_dir)
     write_site(args.folder, files)
     megabytes = sum(map(len, files.values())) / 1e6

@@ -19,6 +19,7 @@ SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRM
 ARCHIVE = f"{PACKAGE}-{VERSION}.tgz"  # as `npm pack` calls it
 # the module with its glue code, and the runtime: SIMD, and threads where the page is isolated
 FILES = {"onnxruntime.mjs": "dist/ort.wasm.bundle.min.mjs", "onnxruntime.wasm": "dist/ort-wasm-simd-threaded.wasm"}
+ARCHIVES = Path(__file__).resolve().parents[2] / "output" / "npm"
 COMMAND = f"npm pack {PACKAGE}@{VERSION}"
 
 

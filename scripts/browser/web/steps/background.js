@@ -19,9 +19,9 @@ export function findBackground(volume) {
   const corners = cornersOf(volume);
   const level = median(corners);
   const constant = Math.fround(level);
-  const mask = Uint8Array.from(voxels, (value) => Number(value === constant));
+  const mask = marked(voxels, (value) => value === constant);
   if (share(mask) >= BACKGROUND.CONSTANT) return { mask, found: level === 0 ? "" : `has the background ${general(level)} in place of 0` };
-  const [contrast] = percentiles(Float32Array.from(voxels, (value) => Math.abs(value - level)), [99]);
+  const [contrast] = percentiles(voxels.map((value) => Math.abs(value - level)), [99]);
   const [spread] = percentiles(corners.map((value) => Math.abs(value - level)), [99]);
   if (spread > BACKGROUND.NOISE * contrast) {
     throw new Refusal(`nothing uniform surrounds the brain (the corners vary by ${general(spread, 3)}); ${BACKGROUND.STRIP}`);
@@ -37,7 +37,7 @@ export function findBackground(volume) {
 
 // Where the brain is brighter than the background, what is darker is background too: undershoots of an interpolation.
 function nearLevel(voxels, level, tolerance) {
-  const near = Uint8Array.from(voxels, (value) => Number(Math.abs(value - level) <= tolerance));
+  const near = marked(voxels, (value) => Math.abs(value - level) <= tolerance);
   let other = 0;
   let darker = 0;
   for (let index = 0; index < voxels.length; index++) {
@@ -46,6 +46,12 @@ function nearLevel(voxels, level, tolerance) {
   }
   if (darker < 0.2 * other) voxels.forEach((value, index) => value < level - tolerance && (near[index] = 1));
   return near;
+}
+
+function marked(voxels, test) {
+  const mask = new Uint8Array(voxels.length);
+  for (let index = 0; index < mask.length; index++) mask[index] = test(voxels[index]) ? 1 : 0;
+  return mask;
 }
 
 function share(mask) {

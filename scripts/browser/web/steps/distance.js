@@ -4,11 +4,13 @@
 export function depthOf(mask, shape, spacing) {
   const squared = Float64Array.from(mask, (inside) => (inside ? Infinity : 0));
   const steps = [1, shape[0], shape[0] * shape[1]];
+  const longest = Math.max(...shape) + 2;
+  const scratch = { f: new Float64Array(longest), centres: new Int32Array(longest), borders: new Float64Array(longest + 1) };
   shape.forEach((length, axis) => {
     const [first, second] = [0, 1, 2].filter((other) => other !== axis);
     for (let b = 0; b < shape[second]; b++) {
       for (let a = 0; a < shape[first]; a++) {
-        lowerEnvelope(squared, a * steps[first] + b * steps[second], steps[axis], length, spacing[axis]);
+        lowerEnvelope(squared, a * steps[first] + b * steps[second], steps[axis], length, spacing[axis], scratch);
       }
     }
   });
@@ -16,18 +18,17 @@ export function depthOf(mask, shape, spacing) {
 }
 
 // Replaces f along a line by min over q of f(q) + (size (p - q))^2; f is 0 just before and just behind the line.
-function lowerEnvelope(values, start, step, length, size) {
-  const f = new Float64Array(length + 2);
+function lowerEnvelope(values, start, step, length, size, { f, centres, borders }) {
+  f[0] = f[length + 1] = 0;
   for (let p = 0; p < length; p++) f[p + 1] = values[start + p * step];
-  const centres = new Int32Array(length + 2);
-  const borders = new Float64Array(length + 3);
+  const scale = 1 / (size * size);
   let last = -1;
-  const height = (q) => f[q] / (size * size) + q * q;
   for (let q = 0; q < length + 2; q++) {
     if (f[q] === Infinity) continue;
     let border = -Infinity;
     while (last >= 0) {
-      border = (height(q) - height(centres[last])) / (2 * (q - centres[last]));
+      const centre = centres[last];
+      border = (f[q] * scale + q * q - f[centre] * scale - centre * centre) / (2 * (q - centre));
       if (border > borders[last]) break;
       last--;
     }

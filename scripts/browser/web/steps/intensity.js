@@ -4,10 +4,15 @@ import { percentiles } from "./order_statistics.js";
 
 // The voxels of a modality, scaled; 0, the background, stays 0.
 export function scaled(voxels) {
-  const brain = voxels.filter((value) => value !== 0);
-  if (!brain.length) return voxels;
-  const [low, high] = percentiles(brain, PERCENTILES);
+  const result = new Float32Array(voxels.length);
+  let count = 0;
+  for (let index = 0; index < voxels.length; index++) if (voxels[index] !== 0) result[count++] = voxels[index];
+  if (!count) return result;
+  const [low, high] = percentiles(result.slice(0, count), PERCENTILES);
   const [from, range] = [Math.fround(low), Math.fround(high - low)];
-  const scale = low === high ? () => 1 : (value) => Math.min(Math.max(Math.fround(value - from) / range, 0), 1);
-  return voxels.map((value) => (value === 0 ? 0 : scale(value)));
+  for (let index = 0; index < voxels.length; index++) {
+    const value = voxels[index];
+    result[index] = value === 0 ? 0 : range === 0 ? 1 : Math.min(Math.max(Math.fround(value - from) / range, 0), 1);
+  }
+  return result;
 }

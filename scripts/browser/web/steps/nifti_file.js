@@ -78,8 +78,9 @@ function scaled(buffer, Type, { little, slope, intercept }) {
   if (little !== LITTLE && Type.BYTES_PER_ELEMENT > 1) swap(new Uint8Array(buffer), Type.BYTES_PER_ELEMENT);
   const stored = new Type(buffer);
   const isScaled = Number.isFinite(slope) && slope !== 0 && !(slope === 1 && intercept === 0);
-  if (!isScaled && stored instanceof Float32Array) return stored;
-  return Float32Array.from(stored, isScaled ? (value) => Number(value) * slope + intercept : Number);
+  const isBig = stored instanceof BigInt64Array || stored instanceof BigUint64Array;
+  if (isScaled) return Float32Array.from(stored, (value) => Number(value) * slope + intercept);
+  return stored instanceof Float32Array ? stored : isBig ? Float32Array.from(stored, Number) : new Float32Array(stored);
 }
 
 function swap(bytes, size) {

@@ -4,13 +4,16 @@ import { axesOf, fromAxes, multiply, nearestRotation, spacingOf } from "./matrix
 // For each axis of the voxels: the axis of the world that it runs along most, and the sign; NiBabel's io_orientation.
 export function orientationOf(affine) {
   const sizes = spacingOf(affine);
-  const turn = nearestRotation(axesOf(affine).map((row) => row.map((value, axis) => value / (sizes[axis] || 1))));
-  return [0, 1, 2].map((axis) => {
+  const turn = nearestRotation(axesOf(affine).map((row) => row.map((value, axis) => value / sizes[axis])));
+  const strengths = [0, 1, 2].map((axis) => Math.max(...turn.map((row) => Math.abs(row[axis]))));
+  const found = [];
+  for (const axis of [0, 1, 2].sort((a, b) => strengths[b] - strengths[a])) {
     const column = turn.map((row) => row[axis]);
     const world = column.reduce((best, value, row) => (Math.abs(value) > Math.abs(column[best]) ? row : best), 0);
     turn[world] = [0, 0, 0]; // taken
-    return { world, sign: column[world] < 0 ? -1 : 1 };
-  });
+    found[axis] = { world, sign: column[world] < 0 ? -1 : 1 };
+  }
+  return found;
 }
 
 // Letters of the directions in which the axes of the voxels run, such as "LPS".
