@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Segmentation in the browser: `python -m scripts.browser FOLDER` writes a static page that needs no server of its own."""
+"""Segmentation in the browser: `python -m scripts.browser FOLDER` writes a page of static files.
+
+The page's modules are in web/, those that compute in web/steps/.
+"""

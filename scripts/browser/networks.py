@@ -60,7 +60,9 @@ def export_networks(config: ConfigParser, ckpt_dir: str) -> dict[str, bytes]:
     mask = torch.rand(1, 3, *EXAMPLE[2:])
     return {
         "segmenter.onnx": _export(take_any_size(segmenter), {"image": image}, "logits"),
-        "critic.onnx": _export(Judge(cast(VolumetricCritic, critic)), {"probabilities": mask, "image": image}, "confidence"),
+        "critic.onnx": _export(
+            Judge(cast(VolumetricCritic, critic)), {"probabilities": mask, "image": image}, "confidence"
+        ),
     }
 
 

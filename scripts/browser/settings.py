@@ -48,7 +48,9 @@ def page_settings(config: ConfigParser) -> dict[str, Any]:
             "bids": _to_javascript(file_names._BIDS.pattern),
             "suffix": file_names.SUFFIX.pattern,
         },
-        "CHECKS": _constants(checks, "MAX_AXIS MAX_VOXELS MAX_EXTENT MIN_SPACING MAX_CODE AFFINE_TOLERANCE GRID_TOLERANCE"),
+        "CHECKS": _constants(
+            checks, "MAX_AXIS MAX_VOXELS MAX_EXTENT MIN_SPACING MAX_CODE AFFINE_TOLERANCE GRID_TOLERANCE"
+        ),
         "BACKGROUND": _constants(
             background,
             "CORNER LEAST_BACKGROUND CONSTANT NOISE TOLERANCE LARGEST_BRAIN LEAST_HEAD DIP SAMPLES STRIP",

@@ -26,15 +26,17 @@ from tests.test_workflows import BUNDLE, INFERENCE, REAL_CASES, run_bundle
 
 CASE = "phantom_000"
 PATIENCE = 240_000  # milliseconds
-# every tenth of a second, what the page says is going on
+# what the page says is going on
 RECORD = """() => {
   window.said = [];
   setInterval(() => window.said.push(document.getElementById("status").textContent), 30);
 }"""
 DROP = """async ([names, contents]) => {
   const data = new DataTransfer();
-  names.forEach((name, at) => data.items.add(new File([Uint8Array.from(atob(contents[at]), (s) => s.charCodeAt(0))], name)));
-  for (const kind of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true }));
+  const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+  names.forEach((name, at) => data.items.add(new File([bytes(contents[at])], name)));
+  const event = { dataTransfer: data, bubbles: true };
+  for (const kind of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(kind, event));
 }"""
 
 

@@ -46,7 +46,14 @@ def test_regions_become_labels_as_in_python(steps: Any) -> None:
 
 
 def test_the_commands_postprocess_by_the_threshold_alone_unless_told(config: ConfigParser) -> None:
-    off = {"min_enhancing": 0, "remove_doubted": False, "min_component": 0, "nested": False, "flips": [], "ensemble": []}
+    off = {
+        "min_enhancing": 0,
+        "remove_doubted": False,
+        "min_component": 0,
+        "nested": False,
+        "flips": [],
+        "ensemble": [],
+    }
     assert {name: config[name] for name in off} == off
     threshold = next(t for t in config["postprocessing"]["transforms"] if t["_target_"] == "AsDiscreted")["threshold"]
     assert threshold == 0.5

@@ -38,7 +38,7 @@ def test_the_runtime_is_taken_out_of_its_package(tmp_path: Path, monkeypatch: py
 
 def test_where_npm_is_missing_or_fails_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BundleError, match="npm is not installed; run `npm pack .* --onnxruntime"):
+    with pytest.raises(BundleError, match=r"npm is not installed; run `npm pack .* --onnxruntime"):
         runtime.fetch_archive(tmp_path / "npm")
     npm = tmp_path / "npm"
     npm.write_text("#!/bin/sh\necho 'no network' >&2\nexit 1\n")
@@ -50,7 +50,7 @@ def test_where_npm_is_missing_or_fails_the_remedy_is_named(tmp_path: Path, monke
 
 def test_a_page_replaces_an_older_page_and_nothing_else(tmp_path: Path) -> None:
     def files(*names: str) -> dict[str, bytes]:
-        return {name: b"x" for name in names} | {MANIFEST: json.dumps({"files": dict.fromkeys(names, 1)}).encode()}
+        return dict.fromkeys(names, b"x") | {MANIFEST: json.dumps({"files": dict.fromkeys(names, 1)}).encode()}
 
     page, other = tmp_path / "page", tmp_path / "other"
     write_site(page, files("index.html", "steps/old.js"))
