@@ -9,9 +9,8 @@ export async function isolate() {
   } catch {
     return true; // private windows may refuse
   }
-  if (navigator.serviceWorker.controller) return true;
+  if (self.crossOriginIsolated || sessionStorage.getItem("isolating")) return true; // once is enough
   await navigator.serviceWorker.ready;
-  if (sessionStorage.getItem("isolating")) return true; // once is enough
   sessionStorage.setItem("isolating", "yes");
   location.reload();
   return false;

@@ -13,7 +13,7 @@ self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(takeOver()));
 self.addEventListener("fetch", (event) => {
   const isOwn = event.request.method === "GET" && event.request.url.startsWith(self.registration.scope);
-  if (isOwn) event.respondWith(answer(event.request));
+  if (isOwn) event.respondWith(answer(event));
 });
 
 async function takeOver() {
@@ -22,7 +22,8 @@ async function takeOver() {
   await self.clients.claim();
 }
 
-async function answer(request) {
+async function answer(event) {
+  const { request } = event;
   const cache = await caches.open(CACHE);
   const kept = await cache.match(request, { ignoreSearch: true });
   if (kept) return kept;
@@ -31,6 +32,6 @@ async function answer(request) {
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
   const isolated = new Response(response.body, { status: 200, headers });
-  await cache.put(request, isolated.clone()).catch(() => {}); // a full disk only costs the copy
+  event.waitUntil(cache.put(request, isolated.clone()).catch(() => {})); // a full disk only costs the copy
   return isolated;
 }

@@ -30,7 +30,7 @@ export const showResult = (result) =>
     Object.assign(shown.images.confidence, { colormap: "viridis", cal_min: 0, cal_max: 100 });
     for (const name of ["label", "confidence"]) shown.images[name].opacity = opacityOf(name);
     replaceVolumes(nv, [shown.images.scan, shown.images.confidence, shown.images.label]);
-    nv.scene.crosshairPos = nv.mm2frac(middleOf(labels, grid));
+    nv.scene.crosshairPos = nv.mm2frac(middleOf(labels, grid), 0, true);
     draw();
     reflect();
   });
