@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares the page with the commands on cases: `python -m tests.browser.agreement FOLDER...` gives docs/browser.md's table."""
+"""Compares the page with the commands on cases: `python -m tests.browser.agreement FOLDER...`."""
 
 from __future__ import annotations
 
