@@ -37,15 +37,14 @@ def page_settings(config: ConfigParser) -> dict[str, Any]:
         "REGION_ORDER": brats.REGIONS,
         "REGION_NAMES": brats.REGION_NAMES,
         "REGION_VALUES": brats.REGION_VALUES,
-        # a region's own tissue: what the regions within it leave
-        "TISSUE_OF_REGION": {"WT": 2, "TC": 1, "ET": 4},
+        "TISSUE_OF_REGION": own_tissues(),
         "NOT_FOR_DIAGNOSIS": brats.NOT_FOR_DIAGNOSIS,
         "MARK": MARK,
         "KINDS": file_names.KINDS,
         "LABEL": file_names.LABEL,
         "PATTERNS": {
-            "volume": _to_javascript(file_names._VOLUME.pattern),
-            "bids": _to_javascript(file_names._BIDS.pattern),
+            "volume": _to_javascript(file_names.VOLUME.pattern),
+            "bids": _to_javascript(file_names.BIDS.pattern),
             "suffix": file_names.SUFFIX.pattern,
         },
         "CHECKS": _constants(
@@ -63,6 +62,13 @@ def page_settings(config: ConfigParser) -> dict[str, Any]:
         "PATCH_SIZE": config["patch_size"],
         "COVERAGE": COVERAGE,
     }
+
+
+def own_tissues() -> dict[str, int]:
+    """Returns the tissue that each region has for itself, from the outermost region, which is drawn first, inwards."""
+    regions = sorted(brats.REGION_VALUES.items(), key=lambda region: -len(region[1]))
+    inner = [set(values) for _, values in regions[1:]] + [set()]
+    return {name: (set(values) - within).pop() for (name, values), within in zip(regions, inner)}
 
 
 def _constants(module: Any, names: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from scripts.web.pages import render
 
 WEB = Path(__file__).parent / "web"
 SHARED = ("base.css", "slice_viewer.js", "niivue.umd.js", "LICENSES.txt")
-PHANTOM = {"seed": 4, "shape": (96, 96, 80)}
+PHANTOM_SEED, PHANTOM_SHAPE = 4, (96, 96, 80)
 MANIFEST = "files.json"  # the list of the page's files, and the mark of a folder that may be replaced
 
 
@@ -74,7 +74,7 @@ def write_site(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def _phantom() -> dict[str, bytes]:
     """A case to try the page with, as NIfTI files by the names of BraTS."""
-    image, _ = make_phantom(PHANTOM["seed"], shape=PHANTOM["shape"])  # type: ignore[arg-type]
+    image, _ = make_phantom(PHANTOM_SEED, shape=PHANTOM_SHAPE)
     voxel = FIELD_OF_VIEW / image.shape[1]
     affine = nib.affines.from_matvec(np.diag([-voxel, -voxel, voxel]), [0, voxel * (image.shape[2] - 1), 0])
     files = {}

@@ -15,9 +15,9 @@ KINDS = {name: kind for kind, names in (MODALITY_NAMES | {LABEL: LABEL_NAMES}).i
 SUFFIX = re.compile(r"(\.seg)?\.(nii|nii\.gz|nrrd|mha)$", re.IGNORECASE)
 MAX_NAME = 200  # bytes: file systems allow 255, and the names of results append to the case's id
 _NAMES = "|".join(name.replace("_", "[_-]") for name in KINDS)
-_VOLUME = re.compile(rf"((?P<case>.+?)[_-])?(?P<name>{_NAMES})", re.IGNORECASE | re.DOTALL)
+VOLUME = re.compile(rf"((?P<case>.+?)[_-])?(?P<name>{_NAMES})", re.IGNORECASE | re.DOTALL)
 # BIDS: entities between the session and the suffix, such as space-SRI; ce-<agent> marks the contrast agent
-_BIDS = re.compile(
+BIDS = re.compile(
     r"(?P<case>sub-[a-z0-9]+(_ses-[a-z0-9]+)?)(?P<entities>(_[a-z]+-[a-z0-9.+]+)+)_(?P<name>t1w|t2w|flair|dseg)",
     re.IGNORECASE,
 )
@@ -41,11 +41,11 @@ def parse_name(file: str) -> FileName:
     """Returns what the name of a file (without folders) tells."""
     suffix = SUFFIX.search(file)
     stem = file[: suffix.start()] if suffix else file
-    if bids := _BIDS.fullmatch(stem):
+    if bids := BIDS.fullmatch(stem):
         name = bids["name"].lower()
         with_agent = name == "t1w" and re.search("_ce-", bids["entities"], re.IGNORECASE)
         return FileName(bids["case"], "T1ce" if with_agent else KINDS[name], name)
-    if match := _VOLUME.fullmatch(stem):
+    if match := VOLUME.fullmatch(stem):
         name = match["name"].lower().replace("-", "_")
         return FileName(match["case"] or "", KINDS[name], name)
     return FileName(stem, LABEL if suffix and suffix[1] else "", LABEL if suffix and suffix[1] else "")

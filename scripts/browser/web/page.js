@@ -4,7 +4,7 @@ import { chosen, filesOfDrop, showAssignment } from "./assignment.js";
 import { isolate } from "./isolation.js";
 import { savePicture } from "./picture.js";
 import { saveConfidence, saveLabels, showRegions, showTimes, showWarnings } from "./results.js";
-import { Segmenter } from "./segmenter.js";
+import { Cancelled, Segmenter } from "./segmenter.js";
 import { MODALITIES } from "./settings.js";
 import { all, byId } from "./slice_viewer.js";
 import { findCase } from "./steps/file_names.js";
@@ -33,7 +33,8 @@ const complaining = (action) => async (...given) => {
     complain(null);
     await action(...given);
   } catch (error) {
-    complain(error);
+    if (error instanceof Cancelled) say("Cancelled.");
+    else complain(error);
   }
 };
 

@@ -31,7 +31,7 @@ export class Segmenter {
 
   cancel() {
     this.worker.terminate();
-    this.#fail(new Cancelled("Cancelled."));
+    this.#fail(new Cancelled());
     this.#start();
   }
 

@@ -4,9 +4,8 @@ import { REGION_ORDER, REGION_VALUES, TISSUE_OF_REGION } from "../settings.js";
 // Labels of the regions' probabilities (x fastest): a voxel gets the tissue of the innermost region that contains it.
 export function labelsOf(probabilities) {
   const labels = new Uint8Array(probabilities[0].length);
-  for (const region of ["WT", "TC", "ET"]) {
+  for (const [region, value] of Object.entries(TISSUE_OF_REGION)) {
     const voxels = probabilities[REGION_ORDER.indexOf(region)];
-    const value = TISSUE_OF_REGION[region];
     for (let index = 0; index < labels.length; index++) if (voxels[index] >= 0.5) labels[index] = value;
   }
   return labels;

@@ -9,9 +9,8 @@ import { resample } from "./resampling.js";
 import { fromTensor, toTensor } from "./tensors.js";
 import { slideOver } from "./windows.js";
 
-export const STAGES = ["read", "prepare", "segment", "judge", "restore"];
-
-// `networks` are those of networks.js, or anything with the same functions; `onStage(stage, share)` hears of progress.
+// `networks` are those of networks.js, or anything with the same functions. `onStage(stage, share)` hears of the stages
+// read, prepare, segment, judge and restore.
 export async function segmentCase(files, networks, onStage = () => {}) {
   const times = {};
   const timed = async (stage, action) => {
