@@ -30,7 +30,7 @@ function checkSizes({ datatype, shape, affine }) {
 }
 
 function checkForms(header) {
-  const { codes, zooms, affine, shape, sform, qform } = header;
+  const { codes, sizes, affine, shape, sform, qform } = header;
   const listedCodes = [codes.sform, codes.qform];
   if (!listedCodes.every((code) => code >= 0 && code <= CHECKS.MAX_CODE)) {
     throw new Refusal(`its header has sform_code and qform_code [${listedCodes.join(", ")}]; allowed are 0 to ${CHECKS.MAX_CODE}; correct them`);
@@ -38,9 +38,9 @@ function checkForms(header) {
   const spacing = spacingOf(affine).slice(0, shape.length);
   const loaded = correctedAffine(header);
   const alike = affine.every((row, i) => row.every((value, j) => Math.abs(value - loaded[i][j]) <= CHECKS.AFFINE_TOLERANCE));
-  const sized = spacing.every((size, axis) => Math.abs(size - zooms[axis]) <= 1e-8 + 0.01 * zooms[axis]);
+  const sized = spacing.every((size, axis) => Number.isFinite(sizes[axis]) && Math.abs(size - sizes[axis]) <= 1e-8 + 0.01 * Math.abs(sizes[axis]));
   if (!(alike && sized)) {
-    const found = `${listed(spacing)} mm and ${listed(zooms)} mm`;
+    const found = `${listed(spacing)} mm and ${listed(sizes)} mm`;
     throw new Refusal(`its affine and pixdim disagree about the voxels (${found}); correct the header`);
   }
   if (!codes.sform || !codes.qform) return;

@@ -12,7 +12,7 @@ export const place = (affine, point) => affine.slice(0, 3).map(([a, b, c, offset
 export const axesOf = (affine) => affine.slice(0, 3).map((row) => row.slice(0, 3));
 
 // The size of a voxel along each of its axes.
-export const spacingOf = (affine) => [0, 1, 2].map((axis) => Math.hypot(affine[0][axis], affine[1][axis], affine[2][axis]));
+export const spacingOf = (affine) => [0, 1, 2].map((axis) => Math.sqrt([0, 1, 2].reduce((sum, row) => sum + affine[row][axis] ** 2, 0)));
 
 export const fromAxes = (axes, offset = [0, 0, 0]) => [...axes.map((row, index) => [...row, offset[index]]), [0, 0, 0, 1]];
 

@@ -1,6 +1,6 @@
 // Reads a NIfTI file, compressed or not, no further than its header announces; see scripts/data/checks.py.
 import { checkHeader } from "./header_checks.js";
-import { LARGEST_HEADER, readHeader, TYPES } from "./nifti_header.js";
+import { LARGEST_HEADER, readHeader, TYPES, unreadable } from "./nifti_header.js";
 import { Refusal } from "./words.js";
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
@@ -14,7 +14,7 @@ export async function readVolume(file) {
     return { name: file.name, ...(await readFrom(source.getReader())) };
   } catch (error) {
     if (error instanceof Refusal) throw new Refusal(`${file.name}: ${error.message}`);
-    throw new Refusal(`${file.name}: cannot be read, truncated or damaged (${error.message}); copy it again`);
+    throw new Refusal(`${file.name}: ${unreadable(error.message).message}`);
   }
 }
 
@@ -36,7 +36,7 @@ async function readFrom(reader) {
   checkHeader(header);
   const Type = TYPES[header.datatype];
   const count = header.shape.reduce((product, axis) => product * axis, 1);
-  const start = Math.max(header.offset, 0);
+  const start = header.offset;
   const end = start + count * Type.BYTES_PER_ELEMENT;
   const content = new Uint8Array(end);
   let filled = 0;

@@ -8,13 +8,15 @@ const INT32 = { size: 4, read: "getInt32" };
 const INT64 = { size: 8, read: "getBigInt64" };
 const FLOAT = { size: 4, read: "getFloat32" };
 const DOUBLE = { size: 8, read: "getFloat64" };
-// place, type and number of the fields of both versions, by the size of the header
+// place, type and number of the fields of both versions, by the size of the header, and how it is marked
 const FIELDS = {
   348: {
+    magic: { at: 344, text: "n+1" },
     dim: [40, INT16, 8], datatype: [70, INT16, 1], pixdim: [76, FLOAT, 8], offset: [108, FLOAT, 1], scaling: [112, FLOAT, 2],
     codes: [252, INT16, 2], quaternion: [256, FLOAT, 3], origin: [268, FLOAT, 3], rows: [280, FLOAT, 12],
   },
   540: {
+    magic: { at: 4, text: "n+2" },
     dim: [16, INT64, 8], datatype: [12, INT16, 1], pixdim: [104, DOUBLE, 8], offset: [168, INT64, 1], scaling: [176, DOUBLE, 2],
     codes: [344, INT32, 2], quaternion: [352, DOUBLE, 3], origin: [376, DOUBLE, 3], rows: [400, DOUBLE, 12],
   },
@@ -25,33 +27,40 @@ export const TYPES = {
   2: Uint8Array, 4: Int16Array, 8: Int32Array, 16: Float32Array, 64: Float64Array, 256: Int8Array, 512: Uint16Array, 768: Uint32Array,
   1024: BigInt64Array, 1280: BigUint64Array,
 };
-export const OTHER_TYPES = { 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2048: "complex256", 2304: "RGBA" };
+export const OTHER_TYPES = { 32: "complex64", 128: "[('R', 'u1'), ('G', 'u1'), ('B', 'u1')]", 1536: "float128", 1792: "complex128", 2048: "complex256", 2304: "[('R', 'u1'), ('G', 'u1'), ('B', 'u1'), ('A', 'u1')]" };
 
 // Reads a header from the first bytes of a file: shape, type, scaling and the three ways to tell the affine.
 export function readHeader(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const sizes = bytes.byteLength >= 348 ? [true, false].map((little) => view.getInt32(0, little)) : [];
-  const little = sizes[0] in FIELDS;
-  const size = sizes.find((found) => found in FIELDS);
-  if (size === undefined || bytes.byteLength < size) throw new Refusal("cannot be read, truncated or damaged (it is no NIfTI file); copy it again");
+  const begins = bytes.byteLength >= 348 ? [true, false].map((little) => view.getInt32(0, little)) : [];
+  const little = begins[0] in FIELDS;
+  const size = begins.find((found) => found in FIELDS);
+  const magic = FIELDS[size]?.magic;
+  const isWhole = magic && bytes.byteLength >= size && new TextDecoder("latin1").decode(bytes.subarray(magic.at, magic.at + 3)) === magic.text;
+  if (!isWhole) throw unreadable("it is no NIfTI file");
   const values = (name) => {
     const [at, { size: step, read }, count] = FIELDS[size][name];
     return Array.from({ length: count }, (_, index) => Number(view[read](at + index * step, little)));
   };
   const [count, ...dim] = values("dim");
-  if (count < 1 || count > 7) throw new Refusal(`cannot be read, truncated or damaged (its header announces ${count} axes); copy it again`);
-  const shape = dim.slice(0, count);
+  if (count < 0 || count > 7) throw unreadable(`its header announces ${count} axes`);
+  const shape = count ? dim.slice(0, count) : [0];
   const [factor, ...pixdim] = values("pixdim");
-  const zooms = pixdim.slice(0, 3).map(Math.abs);
+  const sizes = pixdim.slice(0, 3);
+  const zooms = sizes.map((zoom) => Math.abs(zoom) || (zoom === 0 ? 1 : zoom)); // as NiBabel corrects them
   const [qform, sform] = values("codes");
   const [slope, intercept] = values("scaling");
-  const header = { little, shape, zooms, datatype: values("datatype")[0], offset: values("offset")[0], slope, intercept, codes: { sform, qform } };
+  const [offset] = values("offset");
+  if (offset !== 0 && !(offset >= size + 4 && offset < Infinity)) throw unreadable(`its header places the voxels at byte ${offset}`);
+  const header = { little, shape, sizes, zooms, datatype: values("datatype")[0], offset, slope, intercept, codes: { sform, qform } };
   const rows = values("rows");
   header.sform = [rows.slice(0, 4), rows.slice(4, 8), rows.slice(8, 12), [0, 0, 0, 1]];
   header.qform = qformOf(values("quaternion"), values("origin"), zooms, factor);
   header.affine = sform > 0 ? header.sform : qform > 0 ? header.qform : baseAffine(shape, zooms);
   return header;
 }
+
+export const unreadable = (reason) => new Refusal(`cannot be read, truncated or damaged (${reason}); copy it again`);
 
 function qformOf([b, c, d], origin, zooms, factor) {
   const a = Math.sqrt(Math.max(1 - b * b - c * c - d * d, 0));
