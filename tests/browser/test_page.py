@@ -20,12 +20,12 @@ from scripts.brats import REGION_VALUES, REGIONS
 from scripts.browser.runtime import ARCHIVE, ARCHIVES
 from scripts.browser.site import build_site, write_site
 from scripts.data.own_files import is_own_file
-from scripts.data.phantoms import make_cohort
+from scripts.data.phantoms import make_phantom
 from tests.browser.served import serve
 from tests.outputs import label_dice
 from tests.test_workflows import BUNDLE, INFERENCE, REAL_CASES, run_bundle
 
-CASE = "phantom_000"
+CASE, SHAPE = "small_head", (72, 72, 60)
 PATIENCE = 240_000  # milliseconds
 # what the page says is going on
 RECORD = """() => {
@@ -62,8 +62,14 @@ def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = Path(make_cohort(tmp_path_factory.mktemp("data") / "cases", cases=1, shape=(72, 72, 60)))
-    return [folder / CASE / f"{CASE}_{name}.nii.gz" for name in ("t1", "t1ce", "t2", "flair")]
+    """A phantom whose voxels are said to have 2 mm: a small head, so that the networks are fast."""
+    folder = tmp_path_factory.mktemp("data") / "cases" / CASE
+    folder.mkdir(parents=True)
+    image, _ = make_phantom(4, shape=SHAPE)
+    paths = [folder / f"{CASE}_{name}.nii.gz" for name in ("t1", "t1ce", "t2", "flair")]
+    for path, modality in zip(paths, image):
+        nib.save(nib.Nifti1Image(modality, np.diag([-2.0, -2, 2, 1])), path)
+    return paths
 
 
 @pytest.fixture(scope="module")
