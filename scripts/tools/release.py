@@ -15,6 +15,7 @@ import yaml
 
 from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.results import write_result
+from scripts.browser.site import MANIFEST
 
 BUNDLE = Path(__file__).resolve().parents[2]
 NAME = "brats_mri_reciprocal_segmentation"
@@ -32,21 +33,21 @@ MOMENT = (1980, 1, 1, 0, 0, 0)  # time stamp of every file, so that equal conten
 
 
 def main() -> None:
-    """Command line: builds and checks the bundle's archive and writes its SHA-256 next to it."""
+    """Command line: builds and checks the bundle's archive, and the page's; the SHA-256 is written next to each."""
     report_bundle_errors()
     parser = argparse.ArgumentParser(
         prog="python -m scripts.tools.release", description="Builds the Model Zoo's archive."
     )
     parser.add_argument("--output_dir", default="output/release", help="folder of the archive (output/release)")
-    output_dir = Path(parser.parse_args().output_dir)
+    parser.add_argument("--page", type=Path, help="folder that scripts.browser wrote, for an archive of its own")
+    args = parser.parse_args()
     files = collect(BUNDLE)
     check(files)
-    content = pack(files)
-    place = output_dir / f"{NAME}_v{json.loads(files['configs/metadata.json'])['version']}.zip"
-    digest = hashlib.sha256(content).hexdigest()
-    write_result(place, content)
-    write_result(place.with_name(f"{place.name}.sha256"), f"{digest}  {place.name}\n".encode())
-    print(f"{place}: {len(files)} files, {len(content) / 1e6:.1f} MB, SHA-256 {digest}")
+    version = json.loads(files["configs/metadata.json"])["version"]
+    page = collect_page(args.page) if args.page else {}
+    write(Path(args.output_dir, f"{NAME}_v{version}.zip"), files)
+    if page:
+        write(Path(args.output_dir, f"{NAME}_page_v{version}.zip"), page)
 
 
 def collect(bundle: Path) -> dict[str, bytes]:
@@ -54,6 +55,30 @@ def collect(bundle: Path) -> dict[str, bytes]:
     places = {place for pattern in CONTENTS for place in bundle.glob(pattern) if place.is_file()}
     paths = {place.relative_to(bundle): place for place in places}
     return {path.as_posix(): paths[path].read_bytes() for path in sorted(paths) if not LEFT_BY_RUNS & {*path.parts}}
+
+
+def collect_page(folder: Path) -> dict[str, bytes]:
+    """Returns the files of the page that segments in the browser.
+
+    Raises:
+        BundleError: if the folder is not that of a page, or a file of it is missing or of another size.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"--page {folder}: holds no page; write it by `python -m scripts.browser {folder}`")
+    sizes = json.loads((folder / MANIFEST).read_bytes())["files"]
+    for path, size in sizes.items():
+        if not (folder / path).is_file() or (folder / path).stat().st_size != size:
+            raise BundleError(f"--page {folder}: {path} is not as it was written; write the page again")
+    return {path: (folder / path).read_bytes() for path in sorted([*sizes, MANIFEST])}
+
+
+def write(place: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the archive of the contents, and its SHA-256 next to it."""
+    content = pack(files)
+    digest = hashlib.sha256(content).hexdigest()
+    write_result(place, content)
+    write_result(place.with_name(f"{place.name}.sha256"), f"{digest}  {place.name}\n".encode())
+    print(f"{place}: {len(files)} files, {len(content) / 1e6:.1f} MB, SHA-256 {digest}")
 
 
 def check(files: Mapping[str, bytes]) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from scripts.base.errors import BundleError
-from scripts.tools.release import BUNDLE, NAME, check, collect, pack
+from scripts.browser.site import MANIFEST
+from scripts.tools.release import BUNDLE, NAME, check, collect, collect_page, pack
 from tests.commands import run
 from tests.outputs import results_in
 
@@ -49,6 +50,20 @@ def test_what_runs_leave_among_the_scripts_stays_here(tmp_path: Path) -> None:
 
 def test_the_same_contents_make_the_same_archive(files: dict[str, bytes]) -> None:
     assert pack(files) == pack(collect(BUNDLE))
+
+
+def test_the_page_is_packed_as_it_was_written_or_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="holds no page"):
+        collect_page(tmp_path)
+    sizes = {"index.html": 4, "steps/box.js": 2}
+    page = {"index.html": b"page", "steps/box.js": b"js", MANIFEST: json.dumps({"files": sizes}).encode()}
+    for path, content in page.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    assert collect_page(tmp_path) == page
+    (tmp_path / "steps/box.js").write_bytes(b"cut short")
+    with pytest.raises(BundleError, match="steps/box.js is not as it was written"):
+        collect_page(tmp_path)
 
 
 def with_metadata(files: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
