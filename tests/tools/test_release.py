@@ -62,7 +62,7 @@ def test_the_page_is_packed_as_it_was_written_or_refused(tmp_path: Path) -> None
         (tmp_path / path).write_bytes(content)
     assert collect_page(tmp_path) == page
     (tmp_path / "steps/box.js").write_bytes(b"cut short")
-    with pytest.raises(BundleError, match="steps/box.js is not as it was written"):
+    with pytest.raises(BundleError, match=r"steps/box.js is not as it was written"):
         collect_page(tmp_path)
 
 
