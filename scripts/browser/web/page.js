@@ -8,7 +8,7 @@ import { Cancelled, Segmenter } from "./segmenter.js";
 import { MODALITIES } from "./settings.js";
 import { all, byId } from "./slice_viewer.js";
 import { findCase } from "./steps/file_names.js";
-import { openViewer, showResult } from "./viewer.js";
+import { showResult } from "./viewer.js";
 
 const WORDS = {
   read: "Reading and checking the scans",
@@ -123,7 +123,6 @@ function listen() {
 const start = complaining(async () => {
   listen();
   if (!(await isolate())) return; // the page is about to load again
-  await openViewer();
   const assets = await loadAssets((share) => say(`Loading the networks: ${Math.round(share * 100)} % …`));
   state.segmenter = new Segmenter(assets);
   await state.segmenter.ready;

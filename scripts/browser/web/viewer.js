@@ -5,14 +5,15 @@ import { multiply } from "./steps/matrix.js";
 import { writeNifti } from "./steps/nifti_header.js";
 
 const { labels: NAMES, ...COLOURS } = labelColours(TISSUES); // with names NiiVue would draw a legend
-const nv = createViewer({ crosshairWidth: 1, crosshairWidthUnit: "mm", loadingText: "", tileMargin: 0 });
+const nv = createViewer({ crosshairWidth: 1, crosshairWidthUnit: "mm", loadingText: "" });
 const shown = { result: null, modality: "FLAIR", region: "TC", images: {} };
 const queue = taskQueue((error) => {
   byId("problem").textContent = `The viewer cannot show this: ${error.message}`;
   byId("problem").hidden = false;
 });
 
-export async function openViewer() {
+// Where it is first needed: a canvas that is not shown has no size.
+async function open() {
   for (const swatch of all("[data-colour]")) swatch.style.background = swatch.dataset.colour;
   await nv.attachToCanvas(byId("canvas"));
   listen();
@@ -21,6 +22,7 @@ export async function openViewer() {
 // Shows a segmentation, at the place where most of the tumour is.
 export const showResult = (result) =>
   queue(async () => {
+    if (!shown.result) await open();
     Object.assign(shown, { result, images: {} });
     const { grid, labels, confidence } = result;
     shown.images.scan = await imageOf(scanOf(shown.modality), grid, "scan");
