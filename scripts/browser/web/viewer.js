@@ -92,8 +92,8 @@ function reflect() {
 nv.onLocationChange = () => {
   const image = shown.images.scan;
   if (!image) return;
-  const voxel = nv.frac2vox(nv.scene.crosshairPos); // along right, anterior, superior
-  const size = image.dimsRAS.slice(1, 4);
+  const size = image.dimsRAS.slice(1, 4); // along right, anterior, superior
+  const voxel = size.map((count, axis) => Math.min(Math.floor(nv.scene.crosshairPos[axis] * count), count - 1));
   for (const slider of all("[data-axis]")) {
     const axis = Number(slider.dataset.axis);
     slider.max = size[axis] - 1;
