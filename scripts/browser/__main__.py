@@ -20,7 +20,7 @@ def main() -> None:
         prog="python -m scripts.browser",
         description="Writes a static page that segments tumours in the browser; nothing is uploaded.",
     )
-    parser.add_argument("folder", type=Path, help="a new or empty folder, or one with an older page")
+    parser.add_argument("folder", type=Path, help="where to write it")
     parser.add_argument(
         "--onnxruntime", type=Path, metavar="FILE", help=f"{ARCHIVE}, as `{COMMAND}` writes it (default: fetch it so)"
     )

@@ -10,8 +10,8 @@ from monai.bundle import ConfigParser
 
 from scripts import brats
 from scripts.base.settings import HALVINGS
-from scripts.data import background, checks, file_names
-from scripts.data.own_files import MARK
+from scripts.data import background, checks, file_names, headers
+from scripts.data.predictions import MARK
 from scripts.data.transforms import ScaleBrainIntensityd
 from scripts.evaluation.reliability.expected_dice import COVERAGE
 
@@ -47,12 +47,13 @@ def page_settings(config: ConfigParser) -> dict[str, Any]:
             "bids": _to_javascript(file_names.BIDS.pattern),
             "suffix": file_names.SUFFIX.pattern,
         },
-        "CHECKS": _constants(
-            checks, "MAX_AXIS MAX_VOXELS MAX_EXTENT MIN_SPACING MAX_CODE AFFINE_TOLERANCE GRID_TOLERANCE"
-        ),
+        "CHECKS": {
+            **_constants(headers, "MAX_AXIS MAX_VOXELS MAX_EXTENT MIN_SPACING MAX_CODE AFFINE_TOLERANCE UNITS"),
+            **_constants(checks, "GRID_TOLERANCE"),
+        },
         "BACKGROUND": _constants(
             background,
-            "CORNER LEAST_BACKGROUND CONSTANT NOISE TOLERANCE LARGEST_BRAIN LEAST_HEAD DIP SAMPLES STRIP",
+            "CORNER LEAST_BACKGROUND CONSTANT NOISE TOLERANCE RINGING EDGE LARGEST_BRAIN LEAST_HEAD DIP SAMPLES STRIP",
         ),
         "PERCENTILES": [scaling.lower, scaling.upper],
         "CROP_MARGIN": steps["CropForegroundd"]["margin"],

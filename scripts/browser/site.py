@@ -14,8 +14,7 @@ import nibabel as nib
 import numpy as np
 from monai.bundle import ConfigParser
 
-from scripts.base.atomic_files import write_atomically
-from scripts.base.errors import BundleError
+from scripts.base.results import is_result, refuse_replacing, write_result
 from scripts.browser.networks import export_networks
 from scripts.browser.runtime import PACKAGE, VERSION, read_runtime
 from scripts.browser.settings import settings_module
@@ -26,7 +25,7 @@ from scripts.web.pages import render
 WEB = Path(__file__).parent / "web"
 SHARED = ("base.css", "slice_viewer.js", "niivue.umd.js", "LICENSES.txt")
 PHANTOM_SEED, PHANTOM_SHAPE = 4, (96, 96, 80)
-MANIFEST = "files.json"  # the list of the page's files, and the mark of a folder that may be replaced
+MANIFEST = "files.json"  # the list of the page's files
 
 
 def build_site(archive: Path, *, config_file: Path, ckpt_dir: str) -> dict[str, bytes]:
@@ -58,18 +57,18 @@ def build_site(archive: Path, *, config_file: Path, ckpt_dir: str) -> dict[str, 
 
 
 def write_site(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes the files into a folder that is new, empty, or holds an older page, which is replaced.
+    """Writes the files into a folder, and removes what an older page left there.
 
     Raises:
-        BundleError: where the folder holds anything else, or cannot be written.
+        BundleError: where a file of somebody else would be replaced, or the folder cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder}: holds something else than this page; give a new or empty folder")
+    refuse_replacing(*(folder / name for name in files))
     older = json.loads((folder / MANIFEST).read_bytes())["files"] if (folder / MANIFEST).is_file() else {}
     for name, content in files.items():
-        write_atomically(folder / name, content)
+        write_result(folder / name, content)
     for name in {*older} - {*files}:
-        (folder / name).unlink(missing_ok=True)
+        if is_result(folder / name):
+            (folder / name).unlink()
 
 
 def _phantom() -> dict[str, bytes]:

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from monai.utils import optional_import
 
+from scripts.base.results import LIST
 from scripts.brats import REGION_VALUES, REGIONS
 from scripts.browser.runtime import ARCHIVE, ARCHIVES
 from scripts.browser.site import build_site, write_site
-from scripts.data.own_files import is_own_file
 from scripts.data.phantoms import make_phantom
+from scripts.data.predictions import is_prediction
 from tests.browser.served import serve
 from tests.outputs import label_dice
 from tests.test_workflows import BUNDLE, INFERENCE, REAL_CASES, run_bundle
@@ -129,7 +130,7 @@ def image(path: Path) -> nib.Nifti1Image:
 def assert_same(page: Any, expected: Path, case: str, folder: Path) -> None:
     """Compares what the page saves with what the commands wrote."""
     own, of_commands = image(download(page, "#save-labels", folder)), image(expected / f"{case}_seg.nii.gz")
-    assert is_own_file(own.get_filename())
+    assert is_prediction(own.get_filename())
     np.testing.assert_allclose(own.affine, of_commands.affine, atol=1e-5)
     found, wanted = np.asarray(own.dataobj), np.asarray(of_commands.dataobj)
     assert found.dtype == wanted.dtype
@@ -239,10 +240,8 @@ def test_policy_forbids_inline_scripts_and_other_addresses(browser: Any, site: S
 def test_first_load_is_small_and_everything_is_in_the_folder(site: Site, page: Any) -> None:
     listed = json.loads((site.folder / "files.json").read_text())["files"]
     assert sum(listed.values()) < 25e6
-    assert {path.relative_to(site.folder).as_posix() for path in site.folder.rglob("*") if path.is_file()} == {
-        *listed,
-        "files.json",
-    }
+    found = {path.relative_to(site.folder).as_posix() for path in site.folder.rglob("*") if path.is_file()}
+    assert {name for name in found if not name.endswith(LIST)} == {*listed, "files.json"}
     assert all(path.startswith("/tools/segmentation/") for path in site.asked)
     text = (site.folder / "LICENSES.txt").read_text()
     assert all(name in text for name in ("NiiVue", "ONNX Runtime", "Eigen", "Apache License 2.0"))

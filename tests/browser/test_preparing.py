@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from scripts.base.errors import BundleError
 from scripts.brats import MODALITIES
-from scripts.data.background import check_skull, find_background
+from scripts.data.background import check_skull, find_background, share_outline
 from scripts.data.phantoms import make_cohort, make_phantom
 from scripts.data.transforms import ScaleBrainIntensityd
 from tests.browser.served import RefusedError, as_file, call, volume
@@ -84,11 +84,13 @@ def test_axes_are_those_of_nibabel_for_any_affine(steps: Any) -> None:
 
 @pytest.mark.parametrize("name", ALTERED)
 def test_backgrounds_are_found_as_in_python(steps: Any, name: str) -> None:
-    modality = np.asarray(ALTERED[name](SCANS[1]), np.float32)
-    expected = find_background(modality)
-    found = call(steps, "steps/background.js", "findBackground", of(modality))
-    assert found["found"] == expected.found
-    np.testing.assert_array_equal(unflat(found["mask"], modality.shape), expected.mask)
+    scans = [np.asarray(ALTERED[name](scan), np.float32) for scan in SCANS]
+    expected = [find_background(scan) for scan in scans]
+    found = [call(steps, "steps/background.js", "findBackground", of(scan)) for scan in scans]
+    assert [one["found"] for one in found] == [one.found for one in expected]
+    masks = call(steps, "steps/background.js", "shareOutline", found, scans[0].shape)
+    for mask, background in zip(masks, share_outline(expected)):
+        np.testing.assert_array_equal(unflat(mask, background.mask.shape), background.mask)
 
 
 def test_heads_are_told_from_brains_in_the_words_of_the_commands(steps: Any) -> None:

@@ -23,6 +23,7 @@ from tests.label_app.test_uploads import ORIENTATIONS, TYPES, write_scan
 GROUPS = {
     *("header lies about the size", "spacing", "sform and qform disagree", "values", "background that is not 0"),
     *("whole head", "misnamed files", "truncated at every 10 %", "byte flipped in gzip", "byte flipped in all headers"),
+    "units",
 }
 # readers of libraries give reasons of their own, and NiBabel reads extensions, which the page skips
 BY_LIBRARY = "cannot be read, truncated or damaged ("

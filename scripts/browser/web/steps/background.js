@@ -1,6 +1,7 @@
 // Where the background of a modality is; the rules and the words are those of scripts/data/background.py.
 import { BACKGROUND } from "../settings.js";
 import { fromFaces } from "./flood.js";
+import { dilate, erode, largestPart, maximumAround } from "./morphology.js";
 import { median, percentiles } from "./order_statistics.js";
 import { general, Refusal } from "./words.js";
 
@@ -13,39 +14,65 @@ export function cornersOf({ voxels, shape }) {
   return Float32Array.from(corners);
 }
 
-// Returns { mask, found }: 1 where the background is, and how it differs from 0 in words, or "".
+// Returns { mask, found, brain }: 1 where the background is; how it differs from 0 in words, or ""; and 1 where what rings
+// is clearly brain, or null where nothing rings.
 export function findBackground(volume) {
   const { voxels, shape } = volume;
   const corners = cornersOf(volume);
   const level = median(corners);
   const constant = Math.fround(level);
-  const mask = marked(voxels, (value) => value === constant);
-  if (share(mask) >= BACKGROUND.CONSTANT) return { mask, found: level === 0 ? "" : `has the background ${general(level)} in place of 0` };
+  const same = marked(voxels, (value) => value === constant);
+  if (share(same) >= BACKGROUND.CONSTANT) {
+    return { mask: same, found: level === 0 ? "" : `has the background ${general(level)} in place of 0`, brain: null };
+  }
   const [contrast] = percentiles(voxels.map((value) => Math.abs(value - level)), [99]);
   const [spread] = percentiles(corners.map((value) => Math.abs(value - level)), [99]);
   if (spread > BACKGROUND.NOISE * contrast) {
     throw new Refusal(`nothing uniform surrounds the brain (the corners vary by ${general(spread, 3)}); ${BACKGROUND.STRIP}`);
   }
   const tolerance = Math.max(2 * spread, BACKGROUND.TOLERANCE * contrast);
-  const near = nearLevel(voxels, level, tolerance);
-  const outside = fromFaces(near, shape);
-  if (share(outside) < BACKGROUND.LEAST_BACKGROUND) {
-    throw new Refusal(`no background surrounds the brain (${(100 * share(outside)).toFixed(0)}% of the voxels); ${BACKGROUND.STRIP}`);
+  const height = heightsOver(voxels, level, tolerance);
+  const mask = fromFaces(marked(height, (value) => value <= tolerance), shape);
+  if (share(mask) < BACKGROUND.LEAST_BACKGROUND) {
+    throw new Refusal(`no background surrounds the brain (${(100 * share(mask)).toFixed(0)}% of the voxels); ${BACKGROUND.STRIP}`);
   }
-  return { mask: outside, found: `has a background that varies around ${general(level, 3)} in place of 0` };
+  const found = `has a background that varies around ${general(level, 3)} in place of 0`;
+  const grown = dilate(mask.map((outside) => 1 - outside), shape, 3);
+  const [deviation] = percentiles(voxels.map((value) => Math.abs(value - level)).filter((_, index) => grown[index] && mask[index]), [90]);
+  if (deviation <= Math.max(BACKGROUND.RINGING * spread, 1e-3 * contrast)) return { mask, found, brain: null };
+  const around = maximumAround(height, shape);
+  const brain = mask.map((_, index) => Number(height[index] > Math.max(BACKGROUND.EDGE * around[index], tolerance)));
+  return { mask, found, brain };
 }
 
-// Where the brain is brighter than the background, what is darker is background too: undershoots of an interpolation.
-function nearLevel(voxels, level, tolerance) {
-  const near = marked(voxels, (value) => Math.abs(value - level) <= tolerance);
-  let other = 0;
-  let darker = 0;
+// The masks of the backgrounds of a case; those that ring share the outline of their one brain: that of the modalities that
+// do not ring, else the largest part of what is bright in any of them, without what is thinner than three voxels.
+export function shareOutline(backgrounds, shape) {
+  const ringing = backgrounds.filter(({ brain }) => brain);
+  if (!ringing.length) return backgrounds.map(({ mask }) => mask);
+  const clear = backgrounds.filter(({ brain }) => !brain).map(({ mask }) => mask.map((outside) => 1 - outside));
+  const brain = clear.length ? union(clear) : opened(union(ringing.map(({ brain: one }) => one)), shape);
+  const outline = fromFaces(brain.map((inside) => 1 - inside), shape);
+  return backgrounds.map(({ mask, brain: rings }) => (rings ? outline : mask));
+}
+
+function opened(mask, shape) {
+  const part = largestPart(dilate(erode(mask, shape), shape), shape);
+  return part.some(Boolean) ? part : mask;
+}
+
+const union = (masks) => masks[0].map((_, index) => Number(masks.some((mask) => mask[index])));
+
+// How far voxels are from the background. Where the brain is brighter than it, what is darker is background too:
+// undershoots of an interpolation.
+function heightsOver(voxels, level, tolerance) {
+  const height = voxels.map((value) => Math.abs(value - level));
+  let [other, darker] = [0, 0];
   for (let index = 0; index < voxels.length; index++) {
-    other += 1 - near[index];
+    other += Number(height[index] > tolerance);
     darker += Number(voxels[index] < level - tolerance);
   }
-  if (darker < 0.2 * other) voxels.forEach((value, index) => value < level - tolerance && (near[index] = 1));
-  return near;
+  return darker < 0.2 * other ? voxels.map((value) => value - level) : height;
 }
 
 function marked(voxels, test) {

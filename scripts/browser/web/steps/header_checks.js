@@ -7,25 +7,32 @@ import { general, listed, Refusal, tuple } from "./words.js";
 
 // Refuses a header with an absurd type, size or spacing, or whose entries contradict each other.
 export function checkHeader(header) {
+  checkUnits(header);
   checkSizes(header);
   checkForms(header);
 }
 
+function checkUnits({ units }) {
+  if (units in CHECKS.UNITS) {
+    throw new Refusal(`its header gives lengths in ${CHECKS.UNITS[units]}; give them in mm (xyzt_units 2, and affine and pixdim in mm)`);
+  }
+}
+
 function checkSizes({ datatype, shape, affine }) {
   if (!(datatype in TYPES)) {
-    throw new Refusal(`voxels of type ${OTHER_TYPES[datatype] ?? datatype}; only real numbers are allowed, convert it`);
+    throw new Refusal(`voxels of type ${OTHER_TYPES[datatype] ?? datatype}; only real numbers are allowed, save its magnitude`);
   }
   const voxels = shape.slice(0, 3).reduce((product, axis) => product * axis, 1);
   if (!shape.every((axis) => axis > 0 && axis <= CHECKS.MAX_AXIS) || voxels > CHECKS.MAX_VOXELS || shape.length > 5) {
     const limits = `1 to ${CHECKS.MAX_AXIS} voxels along an axis and ${CHECKS.MAX_VOXELS >> 20} Mi in all`;
-    throw new Refusal(`its header announces the shape ${tuple(shape)}; allowed are ${limits}; correct it`);
+    throw new Refusal(`its header announces the shape ${tuple(shape)}; allowed are ${limits}; export it again`);
   }
   const spacing = spacingOf(affine);
   const extents = shape.slice(0, 3).map((axis, index) => axis * spacing[index]);
   const flat = Math.abs(determinant(axesOf(affine))) < 0.1 * spacing[0] * spacing[1] * spacing[2];
   if (!(Math.min(...spacing) >= CHECKS.MIN_SPACING && Math.max(...extents) <= CHECKS.MAX_EXTENT) || flat) {
     const limits = `voxels of at least ${CHECKS.MIN_SPACING} mm and ${general(CHECKS.MAX_EXTENT)} mm along an axis`;
-    throw new Refusal(`its header announces voxels of ${listed(spacing)} mm; allowed are ${limits}; correct it`);
+    throw new Refusal(`its header announces voxels of ${listed(spacing)} mm; allowed are ${limits}; export it again`);
   }
 }
 
@@ -41,7 +48,7 @@ function checkForms(header) {
   const sized = spacing.every((size, axis) => Number.isFinite(sizes[axis]) && Math.abs(size - sizes[axis]) <= 1e-8 + 0.01 * Math.abs(sizes[axis]));
   if (!(alike && sized)) {
     const found = `${listed(spacing)} mm and ${listed(sizes)} mm`;
-    throw new Refusal(`its affine and pixdim disagree about the voxels (${found}); correct the header`);
+    throw new Refusal(`its affine and pixdim disagree about the voxels (${found}); export it again, or correct the header`);
   }
   if (!codes.sform || !codes.qform) return;
   // a head that is turned or moved is harmless; a mirrored one, or another axis, is not
@@ -56,7 +63,7 @@ export function checkVolume(volume) {
   if (volume.shape.length !== 3) throw new Refusal(`shape ${tuple(volume.shape)}; a modality must be 3D, save it as one volume`);
   const [value] = volume.voxels;
   if (volume.voxels.every((other) => other === value)) {
-    throw new Refusal(`modality 0 in it is ${general(value)} everywhere; export the scan again`);
+    throw new Refusal(`is ${general(value)} everywhere; export the scan again`);
   }
 }
 

@@ -3,6 +3,7 @@
 import { fromAxes, spacingOf } from "./matrix.js";
 import { Refusal } from "./words.js";
 
+const BYTE = { size: 1, read: "getUint8" };
 const INT16 = { size: 2, read: "getInt16" };
 const INT32 = { size: 4, read: "getInt32" };
 const INT64 = { size: 8, read: "getBigInt64" };
@@ -13,12 +14,12 @@ const FIELDS = {
   348: {
     magic: { at: 344, text: "n+1" },
     dim: [40, INT16, 8], datatype: [70, INT16, 1], pixdim: [76, FLOAT, 8], offset: [108, FLOAT, 1], scaling: [112, FLOAT, 2],
-    codes: [252, INT16, 2], quaternion: [256, FLOAT, 3], origin: [268, FLOAT, 3], rows: [280, FLOAT, 12],
+    units: [123, BYTE, 1], codes: [252, INT16, 2], quaternion: [256, FLOAT, 3], origin: [268, FLOAT, 3], rows: [280, FLOAT, 12],
   },
   540: {
     magic: { at: 4, text: "n+2" },
     dim: [16, INT64, 8], datatype: [12, INT16, 1], pixdim: [104, DOUBLE, 8], offset: [168, INT64, 1], scaling: [176, DOUBLE, 2],
-    codes: [344, INT32, 2], quaternion: [352, DOUBLE, 3], origin: [376, DOUBLE, 3], rows: [400, DOUBLE, 12],
+    units: [500, INT32, 1], codes: [344, INT32, 2], quaternion: [352, DOUBLE, 3], origin: [376, DOUBLE, 3], rows: [400, DOUBLE, 12],
   },
 };
 export const LARGEST_HEADER = 540;
@@ -52,7 +53,7 @@ export function readHeader(bytes) {
   const [slope, intercept] = values("scaling");
   const [offset] = values("offset");
   if (offset !== 0 && !(offset >= size + 4 && offset < Infinity)) throw unreadable(`its header places the voxels at byte ${offset}`);
-  const header = { little, shape, sizes, zooms, datatype: values("datatype")[0], offset, slope, intercept, codes: { sform, qform } };
+  const header = { little, shape, sizes, zooms, datatype: values("datatype")[0], offset, slope, intercept, units: values("units")[0] & 7, codes: { sform, qform } };
   const rows = values("rows");
   header.sform = [rows.slice(0, 4), rows.slice(4, 8), rows.slice(8, 12), [0, 0, 0, 1]];
   header.qform = qformOf(values("quaternion"), values("origin"), zooms, factor);

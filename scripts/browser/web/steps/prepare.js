@@ -1,6 +1,6 @@
 // From the files of a case to the network's input: the preprocessing of configs/inference.yaml, step by step.
 import { CROP_MARGIN, SPACING } from "../settings.js";
-import { findBackground } from "./background.js";
+import { findBackground, shareOutline } from "./background.js";
 import { brainBox, crop } from "./box.js";
 import { checkGrid, checkVolume } from "./header_checks.js";
 import { scaled } from "./intensity.js";
@@ -44,13 +44,14 @@ export function prepare(volumes) {
 
 function clearBackgrounds(volumes) {
   const words = [];
-  for (const volume of volumes) {
-    const name = `${volume.name} (${volume.modality})`;
-    const { mask, found } = named(name, () => findBackground(volume));
-    if (!found || mask.every(Boolean)) continue;
-    words.push(`${name}: ${found}; it is set to 0`);
-    mask.forEach((outside, index) => outside && (volume.voxels[index] = 0));
-  }
+  const called = ({ name, modality }) => `${name} (${modality})`;
+  const backgrounds = volumes.map((volume) => named(called(volume), () => findBackground(volume)));
+  shareOutline(backgrounds, volumes[0].shape).forEach((mask, index) => {
+    const { found } = backgrounds[index];
+    if (!found || mask.every(Boolean)) return;
+    words.push(`${called(volumes[index])}: ${found}; it is set to 0`);
+    mask.forEach((outside, at) => outside && (volumes[index].voxels[at] = 0));
+  });
   return [...words, ...odditiesOf(volumes)];
 }
 

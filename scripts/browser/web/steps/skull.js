@@ -3,7 +3,7 @@ import { BACKGROUND } from "../settings.js";
 import { cornersOf, findBackground } from "./background.js";
 import { depthOf } from "./distance.js";
 import { fromFaces } from "./flood.js";
-import { median } from "./order_statistics.js";
+import { median, percentiles } from "./order_statistics.js";
 import { Refusal } from "./words.js";
 
 // Refuses a modality { voxels, shape } that shows a head.
@@ -37,22 +37,18 @@ export function thin({ voxels, shape }, step) {
 
 function hasDarkLayer(volume, inside, size) {
   const { voxels, shape } = volume;
-  let [below, count, most] = [0, 0, -Infinity];
-  voxels.forEach((value, index) => {
-    if (!inside[index]) return;
-    count++;
-    below += Number(value < 0);
-    most = Math.max(most, value);
-  });
+  const brain = voxels.filter((_, index) => inside[index]);
+  const below = brain.filter((value) => value < 0).length / brain.length;
+  const [most] = percentiles(brain, [99]); // a few voxels of an overflow would outshine their layers
   // ratios of normalised intensities mean nothing
-  if (below / count > 0.2 || Math.abs(median(cornersOf(volume))) > BACKGROUND.NOISE * most) return false;
+  if (below > 0.2 || Math.abs(median(cornersOf(volume))) > BACKGROUND.NOISE * most) return false;
   const depth = depthOf(inside, shape, size);
   const [sums, counts] = [[], []];
   const thickness = Math.max(...size, 2);
   voxels.forEach((value, index) => {
     if (!inside[index]) return;
     const layer = Math.floor(depth[index] / thickness);
-    sums[layer] = (sums[layer] ?? 0) + value;
+    sums[layer] = (sums[layer] ?? 0) + Math.min(value, most);
     counts[layer] = (counts[layer] ?? 0) + 1;
   });
   const last = Array.from(counts).findLastIndex((number) => number >= 20);
