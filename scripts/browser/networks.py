@@ -59,7 +59,7 @@ def export_networks(config: ConfigParser, ckpt_dir: str) -> dict[str, bytes]:
     image = torch.rand(EXAMPLE)
     mask = torch.rand(1, 3, *EXAMPLE[2:])
     return {
-        "segmenter.onnx": _export(take_any_size(segmenter), {"image": image}, "logits"),
+        "segmenter.onnx": _export(sum_in_stages(take_any_size(segmenter)), {"image": image}, "logits"),
         "critic.onnx": _export(
             Judge(cast(VolumetricCritic, critic)), {"probabilities": mask, "image": image}, "confidence"
         ),
@@ -72,6 +72,35 @@ def take_any_size(segmenter: nn.Module) -> nn.Module:
         if isinstance(module, UpCat):
             module.forward = types.MethodType(_join, module)  # type: ignore[method-assign]
     return segmenter
+
+
+def sum_in_stages(segmenter: nn.Module) -> nn.Module:
+    """Makes GroupNorm's statistics means of means, axis by axis, which float32 can hold.
+
+    ONNX Runtime adds all voxels of a group one after the other in float32: on a brain of 420,000 voxels its WebAssembly
+    was up to 0.2 off in the logits, against 1e-5 of PyTorch and of these stages.
+    """
+    for module in segmenter.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.forward = types.MethodType(_normalise, module)  # type: ignore[method-assign]
+    return segmenter
+
+
+def _normalise(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    """Computes what `GroupNorm.forward` does, as x * scale + shift with numbers of each channel."""
+    batch, channels = x.shape[:2]
+    groups = x.reshape(batch, norm.num_groups, -1, x.shape[3], x.shape[4])
+    mean = _mean(groups)
+    scale = norm.weight.view(1, norm.num_groups, -1) * (_mean((groups - mean) ** 2) + norm.eps).rsqrt()[..., 0, 0]
+    shift = norm.bias.view(1, norm.num_groups, -1) - mean[..., 0, 0] * scale
+    return x * scale.view(batch, channels, 1, 1, 1) + shift.view(batch, channels, 1, 1, 1)
+
+
+def _mean(groups: torch.Tensor) -> torch.Tensor:
+    """Returns the means (B, groups, 1, 1, 1) of (B, groups, n, W, D)."""
+    for axis in (4, 3, 2):
+        groups = groups.mean(axis, keepdim=True)
+    return groups
 
 
 def _join(block: Any, x: torch.Tensor, skipped: torch.Tensor) -> torch.Tensor:
