@@ -22,7 +22,7 @@ CALL = """async ([module, name, given]) => {
     if (Array.isArray(value)) return value.map(revive);
     if (value === null || typeof value !== "object") return value;
     if (value.array) return new kinds[value.array](bytesOf(value.content).buffer);
-    if (value.file) return new File([bytesOf(value.content)], value.file);
+    if (value.fileName) return new File([bytesOf(value.content)], value.fileName);
     return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, revive(one)]));
   };
   const store = (value) => {
@@ -91,7 +91,7 @@ def call(page: Any, module: str, name: str, *given: Any) -> Any:
 
 def as_file(path: Path, name: str | None = None) -> dict[str, str]:
     """Returns a file as an argument of `call`."""
-    return {"file": name or path.name, "content": base64.b64encode(path.read_bytes()).decode()}
+    return {"fileName": name or path.name, "content": base64.b64encode(path.read_bytes()).decode()}
 
 
 def volume(voxels: np.ndarray) -> np.ndarray:

@@ -151,10 +151,10 @@ def test_a_phantom_is_segmented_as_by_the_commands(
 ) -> None:
     page.evaluate(RECORD)
     segment(page, scans, CASE)
+    assert page.evaluate("document.activeElement.id") == "result-title"
     assert_same(page, expected, CASE, tmp_path)
     said = page.evaluate("[...new Set(window.said)]")
     assert [words for words in said if words.startswith("Segmenting")], said
-    assert page.evaluate("document.activeElement.id") == "result-title"
     # the crosshair is in the slices with the most tumour, and reads what lies there
     assert re.search(r"FLAIR \d+ .* (oedema|core|tumour) .* confidence ET \d+ %", page.inner_text("#readout"))
 
@@ -211,11 +211,11 @@ def test_a_cancelled_case_can_be_segmented_again_without_a_network(
         page.set_input_files("#files", [str(path) for path in scans])
         page.click("#segment")
         page.click("#cancel")
-        page.wait_for_function("document.getElementById('status').textContent === 'Cancelled.'")
+        page.wait_for_selector("#status:text-is('Cancelled.')")
         segment(page, scans, CASE)
         assert_same(page, expected, CASE, tmp_path)
         page.click("#phantom")
-        page.wait_for_function("document.getElementById('case').textContent === 'phantom'")
+        page.wait_for_selector("#case:text-is('phantom')")
         page.reload()
         page.wait_for_selector("html[data-page=ready]", timeout=PATIENCE)
     finally:

@@ -125,7 +125,7 @@ def test_what_is_written_has_the_geometry_of_the_scan(steps: Any, tmp_path: Path
     for axes in ORIENTATIONS:
         write_scan(tmp_path / "scan.nii", axes, tilt=tilt)
         scan = nib.Nifti1Image.from_filename(tmp_path / "scan.nii")
-        labels = np.arange(scan.dataobj.size, dtype=np.uint8).reshape(scan.shape, order="F")
+        labels = np.arange(np.prod(scan.shape), dtype=np.uint8).reshape(scan.shape, order="F")
         grid = {"shape": scan.shape, "affine": scan.affine.tolist()}
         content = call(
             steps, "steps/nifti_header.js", "writeNifti", labels.ravel(order="F"), grid, {"mark": "m", "step": 0.5}
