@@ -117,7 +117,7 @@ def _export(network: nn.Module, inputs: dict[str, torch.Tensor], output: str) ->
         torch.onnx.export(
             network.eval(),
             tuple(inputs.values()),
-            file,
+            file,  # type: ignore[arg-type]
             dynamo=False,
             input_names=[*inputs],
             output_names=[output],

@@ -16,10 +16,12 @@ from scripts.brats import REGIONS
 from scripts.browser.runtime import ARCHIVES, fetch_archive
 from scripts.browser.site import build_site, write_site
 from tests.browser.served import serve
-from tests.browser.test_page import PATIENCE, download, infer, segment
+from tests.browser.test_page import PATIENCE, PLAIN, download, infer, segment
 from tests.conftest import CHROMIUM, FLAGS
 from tests.outputs import label_dice
 from tests.test_workflows import BUNDLE, INFERENCE
+
+LAYOUTS: dict[str, dict[str, str]] = {"channels_last": {}, "plain": PLAIN}
 
 
 def main(folders: list[str]) -> None:
@@ -43,23 +45,33 @@ def main(folders: list[str]) -> None:
 
 
 def compare(page: Any, dataset: Path, case: Path) -> str:
-    """Segments a case both ways; returns voxels that differ, Dice of each label, and the confidence's differences."""
+    """Segments a case in the page and by the commands, these also with PyTorch's plain order of voxels in memory.
+
+    Returns:
+        For each of the two: voxels that differ, the Dice of each label, and the share of voxels within the brain's box
+        whose confidence differs by more than 0.01; then what the page says of its times.
+    """
     segment(page, sorted(case.iterdir()), case.name)
-    said = page.inner_text("#times").removeprefix("Computed in ")
-    expected = infer(dataset, dataset / "expected")
-    found, wanted = (
-        np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
-        for path in (download(page, "#save-labels", dataset), expected / f"{case.name}_seg.nii.gz")
-    )
-    dice = " | ".join(f"{label_dice(found == value, wanted == value):.4f}" for value in (1, 2, 4))
-    confidence = nib.Nifti1Image.from_filename(expected / f"{case.name}_confidence.nii.gz").get_fdata()
-    off = 0.0
-    for index, region in enumerate(REGIONS):
+    said = page.inner_text("#times").removeprefix("Computed in ").rstrip(".")
+    found = read(download(page, "#save-labels", dataset))
+    certain = []
+    for region in REGIONS:
         page.select_option("#region", region)
-        certain = nib.Nifti1Image.from_filename(download(page, "#save-confidence", dataset)).get_fdata()
-        off = max(off, float(np.abs(certain - confidence[..., index]).max()))
-    shape = " x ".join(map(str, wanted.shape))
-    return f"{shape} | {(found != wanted).sum()} of {(wanted > 0).sum()} | {dice} | {off:.2f} | {said}"
+        certain.append(read(download(page, "#save-confidence", dataset)))
+    cells = [" x ".join(map(str, found.shape))]
+    for name, settings in LAYOUTS.items():
+        expected = infer(dataset, dataset / name, **settings)
+        wanted = read(expected / f"{case.name}_seg.nii.gz")
+        confidence = np.moveaxis(read(expected / f"{case.name}_confidence.nii.gz"), -1, 0)
+        dice = " / ".join(f"{label_dice(found == value, wanted == value):.4f}" for value in (1, 2, 4))
+        doubtful = (confidence < 1).any(axis=0)
+        off = (np.abs(np.stack(certain) - confidence) > 0.0101).any(axis=0).sum() / doubtful.sum()
+        cells += [f"{(found != wanted).sum()} of {(wanted > 0).sum()}", dice, f"{off:.3%}"]
+    return " | ".join([*cells, said])
+
+
+def read(path: Path) -> np.ndarray:
+    return nib.Nifti1Image.from_filename(path).get_fdata()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_windows_are_placed_and_blended_as_monai_does(steps: Any, shape: tuple[i
         return part + 0.5 * torch.cat([torch.zeros_like(part[..., :1]), part[..., :-1]], dim=-1)
 
     inferer = SlidingWindowInferer(roi_size=(16, 16, 16), overlap=0.5, mode="gaussian")
-    expected = inferer(torch.from_numpy(image), network).numpy()
+    expected = cast(torch.Tensor, inferer(torch.from_numpy(image), network)).numpy()
     found = np.array(steps.evaluate(SLIDE, [image.ravel().tolist(), shape])).reshape(expected.shape)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
