@@ -88,7 +88,7 @@ def test_backgrounds_are_found_as_in_python(steps: Any, name: str) -> None:
     expected = [find_background(scan) for scan in scans]
     found = [call(steps, "steps/background.js", "findBackground", of(scan)) for scan in scans]
     assert [one["found"] for one in found] == [one.found for one in expected]
-    masks = call(steps, "steps/background.js", "shareOutline", found, scans[0].shape)
+    masks = call(steps, "steps/ringing.js", "shareOutline", found, scans[0].shape)
     for mask, background in zip(masks, share_outline(expected)):
         np.testing.assert_array_equal(unflat(mask, background.mask.shape), background.mask)
 

@@ -1,8 +1,9 @@
 // Where the background of a modality is; the rules and the words are those of scripts/data/background.py.
 import { BACKGROUND } from "../settings.js";
 import { fromFaces } from "./flood.js";
-import { dilate, erode, largestPart, maximumAround } from "./morphology.js";
+import { dilate, maximumAround } from "./morphology.js";
 import { median, percentiles } from "./order_statistics.js";
+import { undershoots } from "./ringing.js";
 import { general, Refusal } from "./words.js";
 
 // The voxels in the boxes at the eight corners of a volume { voxels, shape }.
@@ -22,7 +23,7 @@ export function findBackground(volume) {
   const level = median(corners);
   const constant = Math.fround(level);
   const same = marked(voxels, (value) => value === constant);
-  if (share(same) >= BACKGROUND.CONSTANT) {
+  if (share(same) >= BACKGROUND.CONSTANT && (level !== 0 || !undershoots(volume, same))) {
     return { mask: same, found: level === 0 ? "" : `has the background ${general(level)} in place of 0`, brain: null };
   }
   const [contrast] = percentiles(voxels.map((value) => Math.abs(value - level)), [99]);
@@ -44,24 +45,6 @@ export function findBackground(volume) {
   const brain = mask.map((_, index) => Number(height[index] > Math.max(BACKGROUND.EDGE * around[index], tolerance)));
   return { mask, found, brain };
 }
-
-// The masks of the backgrounds of a case; those that ring share the outline of their one brain: that of the modalities that
-// do not ring, else the largest part of what is bright in any of them, without what is thinner than three voxels.
-export function shareOutline(backgrounds, shape) {
-  const ringing = backgrounds.filter(({ brain }) => brain);
-  if (!ringing.length) return backgrounds.map(({ mask }) => mask);
-  const clear = backgrounds.filter(({ brain }) => !brain).map(({ mask }) => mask.map((outside) => 1 - outside));
-  const brain = clear.length ? union(clear) : opened(union(ringing.map(({ brain: one }) => one)), shape);
-  const outline = fromFaces(brain.map((inside) => 1 - inside), shape);
-  return backgrounds.map(({ mask, brain: rings }) => (rings ? outline : mask));
-}
-
-function opened(mask, shape) {
-  const part = largestPart(dilate(erode(mask, shape), shape), shape);
-  return part.some(Boolean) ? part : mask;
-}
-
-const union = (masks) => masks[0].map((_, index) => Number(masks.some((mask) => mask[index])));
 
 // How far voxels are from the background. Where the brain is brighter than it, what is darker is background too:
 // undershoots of an interpolation.

@@ -18,7 +18,7 @@ function eachPair([width, height, depth], visit) {
   }
 }
 
-export function dilate(mask, shape, times = 1) {
+export function dilate(mask, shape, times) {
   for (let time = 0; time < times; time++) {
     const grown = mask.slice();
     eachPair(shape, (index, other) => mask[other] && (grown[index] = 1));
@@ -28,15 +28,19 @@ export function dilate(mask, shape, times = 1) {
 }
 
 // What lies outside the volume counts as 0.
-export function erode(mask, shape) {
+export function erode(mask, shape, times) {
   const [width, height, depth] = shape;
-  const shrunk = mask.map((value, index) => {
-    const [x, y, z] = [index % width, Math.floor(index / width) % height, Math.floor(index / (width * height))];
-    const inside = x > 0 && y > 0 && z > 0 && x < width - 1 && y < height - 1 && z < depth - 1;
-    return inside ? value : 0;
-  });
-  eachPair(shape, (index, other) => mask[other] || (shrunk[index] = 0));
-  return shrunk;
+  const plane = width * height;
+  for (let time = 0; time < times; time++) {
+    const shrunk = mask.map((value, index) => {
+      const [x, y, z] = [index % width, Math.floor(index / width) % height, Math.floor(index / plane)];
+      const inside = x > 0 && y > 0 && z > 0 && x < width - 1 && y < height - 1 && z < depth - 1;
+      return inside ? value : 0;
+    });
+    eachPair(shape, (index, other) => mask[other] || (shrunk[index] = 0));
+    mask = shrunk;
+  }
+  return mask;
 }
 
 // The largest value in the box of 3 x 3 x 3 voxels around each voxel.

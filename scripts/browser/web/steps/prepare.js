@@ -1,6 +1,6 @@
 // From the files of a case to the network's input: the preprocessing of configs/inference.yaml, step by step.
 import { CROP_MARGIN, SPACING } from "../settings.js";
-import { findBackground, shareOutline } from "./background.js";
+import { findBackground } from "./background.js";
 import { brainBox, crop } from "./box.js";
 import { checkGrid, checkVolume } from "./header_checks.js";
 import { scaled } from "./intensity.js";
@@ -9,6 +9,7 @@ import { readVolume } from "./nifti_file.js";
 import { odditiesOf } from "./oddities.js";
 import { toRas, turn } from "./orientation.js";
 import { resample, spacedGrid } from "./resampling.js";
+import { shareOutline } from "./ringing.js";
 import { checkSkull } from "./skull.js";
 import { Refusal } from "./words.js";
 
