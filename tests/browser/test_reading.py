@@ -65,7 +65,7 @@ def scans_of(folder: Path) -> list[Path]:
     return [next(folder.glob(f"*_{kind}.nii*")) for kind in SCANS]
 
 
-@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_faulty_scans_are_refused_in_the_words_of_the_commands(steps: Any, tmp_path: Path, step: int) -> None:
     wrong = {}
     faults = [fault for fault in all_faults() if fault.group in GROUPS][::step]
