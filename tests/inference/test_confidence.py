@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +29,7 @@ def test_confidence_is_the_critics_judgement_in_eval_mode() -> None:
 
 
 def test_a_confidence_becomes_the_probability_of_the_region_and_back() -> None:
-    item = {"pred": torch.tensor([0.9, 0.2, 0.5]), "confidence": torch.tensor([0.7, 0.6, 0.1])}
+    item: dict[Hashable, Any] = {"pred": torch.tensor([0.9, 0.2, 0.5]), "confidence": torch.tensor([0.7, 0.6, 0.1])}
     swapped = SwapConfidenced("confidence")(item)
     torch.testing.assert_close(swapped["confidence"], torch.tensor([0.7, 0.4, 0.9]))
     torch.testing.assert_close(SwapConfidenced("confidence")(swapped)["confidence"], item["confidence"])

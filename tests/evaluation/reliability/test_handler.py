@@ -35,10 +35,11 @@ def run_handler(folder: Path, *, without: str | None = None) -> dict[str, np.nda
         return [{name: volume for name, volume in output.items() if name != without}]
 
     engine = Engine(step)
-    engine.state.metric_details = {}
+    state: Any = engine.state
+    state.metric_details = {}
     ReliabilityHandler(folder).attach(cast(Evaluator, engine))
     engine.run([[{"case": f"case_{seed}", "seed": seed}] for seed in range(3)])
-    return engine.state.metric_details
+    return dict(state.metric_details)
 
 
 def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
