@@ -77,6 +77,7 @@ Seed = Annotated[Whole, Field(ge=0, le=LARGEST_SEED, description=f"a whole numbe
 Positive = Annotated[Number, Field(gt=0, description="a number above 0")]
 From0 = Annotated[Number, Field(ge=0, description="a number from 0 on")]
 Probability = Annotated[Number, Field(ge=0, le=1, description="a number from 0 to 1")]
+BelowOne = Annotated[Number, Field(ge=0, lt=1, description="a number from 0 to below 1")]
 Fraction = Annotated[Number, Field(gt=0, lt=1, description="a number between 0 and 1")]
 PatchSize = Annotated[
     Whole, Field(ge=HALVINGS, multiple_of=HALVINGS, description=f"a multiple of {HALVINGS}, such as {4 * HALVINGS}")
@@ -161,10 +162,15 @@ class Settings(TypedDict, total=False):
     accumulate: Count
     num_workers: WholeFrom0
     augment_prob: Probability
+    lesion_mix_prob: Probability
+    intensity_prob: Probability
+    drop_modality_prob: Probability
+    tumour_patches: Probability
     reference_series: Literal[MODALITIES]  # type: ignore[valid-type]
 
     # networks
     features: Features
+    dropout: BelowOne
     critic_features: Count
     critic_sees: Literal["mask", "image_and_mask"]
     critic_judges: Literal["source", "correctness"]
@@ -190,6 +196,8 @@ class Settings(TypedDict, total=False):
     val_interval: Count
     learning_rate: Positive
     learning_rate_decay: From0
+    weight_decay: From0
+    weight_average: BelowOne
     critic_learning_rate: Positive
 
     # the method

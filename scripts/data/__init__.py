@@ -10,9 +10,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "augmentation": ["EachModalityd", "RandFieldOfViewd"],
+        "augmentation": ["EachModalityd", "RandFieldOfViewd", "RandMissingModalityd", "RandModalityMixd"],
         "cached_dataset": ["CachedDataset", "CaseDataset"],
         "cohort": ["Cohort"],
+        "lesion_mix": ["RandLesionMixd"],
+        "patches": ["RandPatchd"],
         "phantoms": ["make_cohort"],
         "transforms": ["BratsLabeld", "IsolatedSpacingd", "LoadScansd", "ScaleBrainIntensityd"],
     },

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random changes that treat modalities differently: contrast of each, and a cut field of view of one."""
+"""Random changes that treat modalities differently: contrast, mixture, a cut field of view, a missing modality."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, Randomizable, RandomizableTransform
+from monai.transforms import Compose, MapTransform, Randomizable, RandomizableTransform
+
+from scripts.brats import MODALITIES
 
 
 class EachModalityd(Randomizable, MapTransform):
     """Applies a random transform to each modality separately, with its own random numbers.
 
     MONAI's intensity transforms change all modalities alike, but a scanner sets the contrast of each independently.
+    Background stays exactly 0, which noise and blur would change.
 
     Args:
         keys: keys of images (modalities, H, W, D).
-        transform: transform of an image (1, H, W, D), such as MONAI's `RandHistogramShift`.
+        transform: transform of an image (1, H, W, D), such as MONAI's `RandHistogramShift`, or a `Compose` of several.
     """
 
     def __init__(
-        self, keys: KeysCollection, transform: RandomizableTransform, allow_missing_keys: bool = False
+        self, keys: KeysCollection, transform: RandomizableTransform | Compose, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.transform = transform
@@ -36,7 +39,8 @@ class EachModalityd(Randomizable, MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
-            item[key] = torch.cat([self.transform(modality[None]) for modality in item[key]])
+            changed = torch.cat([torch.as_tensor(self.transform(modality[None])) for modality in item[key]])
+            item[key] = changed * (item[key] != 0)
         return item
 
 
@@ -75,4 +79,60 @@ class RandFieldOfViewd(RandomizableTransform, MapTransform):
             size = round(self.fraction * len(cut))
             cut[len(cut) - size if self.at_end else 0 : len(cut) if self.at_end else size] = 0
             item[key] = image
+        return item
+
+
+class RandModalityMixd(RandomizableTransform, MapTransform):
+    """Mixes one modality with another, like a sequence whose weighting lies between the two.
+
+    x_i := (1 - a) x_i + a x_j, with random modalities i and j != i and a share a; background stays exactly 0.
+
+    Args:
+        keys: keys of images (modalities, H, W, D), all mixed alike.
+        prob: probability of a mixture.
+        max_share: largest share of the other modality.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, prob: float = 0.1, max_share: float = 0.4, allow_missing_keys: bool = False
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        self.max_share = max_share
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return item
+        share = self.R.uniform(0, self.max_share)
+        one, other = self.R.choice(len(MODALITIES), 2, replace=False)
+        for key in self.key_iterator(item):
+            image = item[key].clone()
+            image[one] = ((1 - share) * item[key][one] + share * item[key][other]) * (item[key][one] != 0)
+            item[key] = image
+        return item
+
+
+class RandMissingModalityd(RandomizableTransform, MapTransform):
+    """Sets one or two modalities to exactly 0, as a modality that was not acquired is given to the network.
+
+    Args:
+        keys: keys of images (modalities, H, W, D), all changed alike.
+        prob: probability that any is missing.
+    """
+
+    def __init__(self, keys: KeysCollection, prob: float = 0.1, allow_missing_keys: bool = False) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return item
+        missing = self.R.choice(len(MODALITIES), self.R.randint(1, 3), replace=False)
+        for key in self.key_iterator(item):
+            item[key] = item[key].clone()
+            item[key][missing] = 0
         return item

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What surrounds the reciprocal step in a run: progress, seeding, skipped steps and the best weights.
+"""What surrounds the reciprocal step in a run: progress, seeding, skipped steps, averaged and best weights.
 
 How a stopped run continues is in resume/.
 """
@@ -18,5 +18,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "resume.stopping": ["StopHandler"],
         "seeding": ["EpochSeedHandler"],
         "skipped_steps": ["SkippedStepHandler"],
+        "weight_average": ["WeightAverageHandler"],
     },
 )

@@ -20,6 +20,7 @@ from scripts.training.resume.loader import ResumableDataLoader
 from scripts.training.resume.run_state import RunState
 from scripts.training.resume.state_files import StateSaver
 from scripts.training.seeding import EpochSeedHandler
+from scripts.training.weight_average import WeightAverageHandler
 from tests.builders import (
     make_cases,
     make_critic,
@@ -45,11 +46,13 @@ def train(folder: Path, *, epochs: int, seed: int, resume: Path | None = None) -
         "optimizer": trainer.state.g_optimizer,
         "critic_optimizer": trainer.state.d_optimizer,
         "lr_scheduler": PolynomialLR(trainer.state.g_optimizer, total_iters=4, power=0.9),
+        "average": WeightAverageHandler(segmenter, momentum=0.3, validator=evaluator),
         "run_state": RunState(evaluator, loader=loader),
     }
     handlers = [
         EpochSeedHandler(dataset, seed=0),
         VirtualAdversarialHandler(segmenter, weight=0.2, epsilon=0.03, target="prediction"),
+        saved["average"],
         ValidationHandler(1, evaluator),
         LrScheduleHandler(saved["lr_scheduler"], print_lr=False),
         saved["run_state"],
@@ -91,7 +94,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path) -> N
             tmp_path / "last" / "state_iteration=8.pt",
         )
     )
-    assert whole.keys() == {"network", "critic", "optimizer", "critic_optimizer", "lr_scheduler", "run_state"}
+    networks = {"network", "critic", "optimizer", "critic_optimizer", "lr_scheduler", "average"}
+    assert whole.keys() == {*networks, "run_state"}
     for name in whole:
         assert not equal(half[name], whole[name])
         assert equal(resumed[name], whole[name]), name
