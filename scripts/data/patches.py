@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from monai.config import KeysCollection
-from monai.transforms import RandSpatialCropd, SpatialCrop
+from monai.transforms import RandSpatialCrop, RandSpatialCropd, SpatialCrop
 from monai.utils import CommonKeys as Keys
 
 
@@ -31,6 +32,7 @@ class RandPatchd(RandSpatialCropd):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, roi_size, random_size=False, allow_missing_keys=allow_missing_keys)
+        self.patch = torch.tensor(roi_size)
         self.tumour_share = tumour_share
         self._label: torch.Tensor | None = None
 
@@ -41,13 +43,12 @@ class RandPatchd(RandSpatialCropd):
             return
         tumour = torch.as_tensor(self._label).any(dim=0).nonzero()
         if len(tumour):
-            starts = tumour[self.R.randint(len(tumour))] - torch.tensor(self.cropper.roi_size) // 2
-            room = torch.tensor(img_size) - torch.tensor(self.cropper.roi_size)
-            starts = starts.clamp(min=torch.zeros_like(room), max=room)
-            self.cropper._slices = SpatialCrop.compute_slices(
-                roi_start=starts, roi_end=starts + torch.tensor(self.cropper.roi_size)
-            )
+            room = torch.tensor(img_size) - self.patch
+            start = tumour[self.R.randint(len(tumour))] - self.patch // 2
+            start = start.clamp(min=torch.zeros_like(room), max=room)
+            cropper = cast(RandSpatialCrop, self.cropper)
+            cropper._slices = SpatialCrop.compute_slices(roi_start=start, roi_end=start + self.patch)
 
-    def __call__(self, data: Mapping[Hashable, torch.Tensor], lazy: bool | None = None) -> dict[Hashable, torch.Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         self._label = data.get(Keys.LABEL) if self.tumour_share else None
         return super().__call__(data, lazy)

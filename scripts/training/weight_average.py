@@ -43,7 +43,7 @@ class WeightAverageHandler:
 
     def __call__(self, engine: Trainer) -> None:
         """Adds the weights to the average if the iteration ended with a step."""
-        if self.average is not None and engine.state.output.get(STEP_TAKEN):  # type: ignore[union-attr]
+        if self.average is not None and engine.state.output.get(STEP_TAKEN):
             self.average.update_parameters(self.network)
 
     def state_dict(self) -> dict[str, Any]:

@@ -34,7 +34,9 @@ def make_item(patient: str, *, value: float, lesion: slice | None = None, **spac
 
 
 def mix(item: dict[str, Any], *donors: dict[str, Any], seed: int = 0) -> dict[str, Any]:
-    return RandLesionMixd(Dataset(donors), prob=1).set_random_state(seed)(item)
+    transform = RandLesionMixd(Dataset(donors), prob=1)
+    transform.set_random_state(seed)
+    return transform(item)
 
 
 @pytest.mark.parametrize("size", [-1.0, -0.6, 0.0, 0.4, 1.0])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 import torch
 from monai.transforms import RandSpatialCropd
 
@@ -11,7 +14,7 @@ SHAPE, PATCH = (12, 14, 16), (8, 8, 8)
 KEYS = ["image", "label"]
 
 
-def make_item(*tumour: tuple[int, int, int]) -> dict[str, torch.Tensor]:
+def make_item(*tumour: tuple[int, int, int]) -> dict[Hashable, Any]:
     label = torch.zeros(3, *SHAPE)
     for voxel in tumour:
         label[(1, *voxel)] = 1
@@ -49,6 +52,7 @@ def test_a_patch_at_the_border_lies_inside() -> None:
 
 
 def test_without_tumour_or_label_patches_lie_anywhere() -> None:
-    for item in (make_item(), {"image": make_item()["image"]}):
+    whole = make_item()
+    for item in (whole, {"image": whole["image"]}):
         transform = RandPatchd(KEYS, PATCH, tumour_share=1, allow_missing_keys=True).set_random_state(0)
         assert len({float(transform(item)["image"][0, 0, 0, 0]) for _ in range(10)}) > 5
