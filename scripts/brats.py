@@ -59,6 +59,7 @@ TISSUE_VALUES = {TISSUES[value].name: value for value in sorted(TISSUES)}
 REGIONS = ("TC", "WT", "ET")
 REGION_NAMES = {"TC": "Tumour core", "WT": "Whole tumour", "ET": "Enhancing tumour"}
 REGION_VALUES = {"TC": (1, 4), "WT": (1, 2, 4), "ET": (4,)}
+RELIABLE_WITH = {"TC": "T1ce", "WT": "FLAIR", "ET": "T1ce"}  # the modality without which a region cannot be relied on
 REGION_COLOURS = {"TC": TISSUES[1].colour, "WT": TISSUES[2].colour, "ET": TISSUES[4].colour}
 
 
@@ -71,6 +72,7 @@ class Item(TypedDict):
         patient: id of the patient, who may have several cases.
         layout: one of `Layout`, which tells the values of the label map.
         image: paths of four files or of four folders of DICOM files in the order of `MODALITIES`, or of one 4D file.
+        missing: modalities that the case lacks, where the user allowed that; `image` then lists the others.
         label: path of the label map, where there is one.
         channels: positions of T1, T1ce, T2 and FLAIR in the 4D file, where a `dataset.json` tells them.
         values: tissue of each value of the label map, where a `dataset.json` tells them.
@@ -81,6 +83,7 @@ class Item(TypedDict):
     patient: str
     layout: str
     image: list[str]
+    missing: NotRequired[list[str]]
     label: NotRequired[str]
     channels: NotRequired[list[int]]
     values: NotRequired[dict[int, int]]

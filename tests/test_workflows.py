@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from scripts.data.cohort import Cohort
 from scripts.data.phantoms import make_cohort
+from scripts.data.predictions import MARK, is_prediction
 from tests.commands import run
 from tests.outputs import results_in
 
@@ -32,6 +33,18 @@ INFERENCE = "configs/inference.yaml"
 EVALUATE = "['configs/inference.yaml','configs/evaluate.yaml']"
 SMALL = {"features": 8, "critic_features": 4, "spacing": 5.0, "patch_size": 16}
 CASES = 8
+EVERYTHING = {
+    "vat_start": 0,
+    "critic_start": 1,
+    "critic_ramp": 2,
+    "lesion_mix_prob": 0.5,
+    "intensity_prob": 0.2,
+    "drop_modality_prob": 0.3,
+    "tumour_patches": 0.5,
+    "dropout": 0.1,
+    "weight_decay": 0.01,
+    "weight_average": 0.3,
+}
 
 
 def run_bundle(run_id: str, config_file: str, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -75,9 +88,7 @@ def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
         cache_dir=folder / "cache",
         epochs=2,
         val_interval=1,
-        vat_start=0,
-        critic_start=1,
-        critic_ramp=2,
+        **EVERYTHING,
         **SMALL,
     )
     assert result.returncode == 0, result.stderr
@@ -130,7 +141,9 @@ def test_the_weights_are_plain_state_dicts_and_the_run_state_is_whole(trained: t
     model = torch.load(folder / "models" / "model.pt", weights_only=True)
     assert all(isinstance(value, torch.Tensor) for value in model.values())
     state = torch.load(folder / "state_iteration=6.pt", weights_only=True)
-    assert state.keys() == {"network", "critic", "optimizer", "critic_optimizer", "lr_scheduler", "run_state"}
+    networks = {"network", "critic", "optimizer", "critic_optimizer", "lr_scheduler", "average"}
+    assert state.keys() == {*networks, "run_state"}
+    assert state["average"]["n_averaged"] == 6
     assert state["run_state"]["epoch"] == 2
 
 
@@ -138,14 +151,14 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(
     trained: tuple[Path, str], places: dict[str, object], tmp_path: Path
 ) -> None:
     folder, _ = trained
-    places |= {"ckpt_dir": tmp_path / "models", "vat_start": 0, "critic_start": 1, "critic_ramp": 2}
+    places |= {"ckpt_dir": tmp_path / "models", **EVERYTHING}
     places |= {"epochs": 2, "val_interval": 1, "unlabelled_dir": places["dataset_dir"]}
     result = run_bundle("training", TRAIN, resume=folder / "state_iteration=3.pt", **places)
     assert result.returncode == 0, result.stderr
     ended, expected = (
         torch.load(place / "state_iteration=6.pt", weights_only=True) for place in (tmp_path / "out", folder)
     )
-    for name in ("network", "critic"):
+    for name in ("network", "critic", "average"):
         assert all(torch.equal(ended[name][key], expected[name][key]) for key in expected[name])
 
 
@@ -233,6 +246,51 @@ def test_inferring_writes_label_maps_in_the_geometry_of_the_input(places: dict[s
             assert values.min() >= 0
             assert values.max() <= 1
             assert np.ptp(values) > 0
+
+
+@pytest.fixture
+def incomplete(cohort: Path, tmp_path: Path) -> Path:
+    """A whole case, and two that lack one or two modalities."""
+    for number in range(3):
+        shutil.copytree(cohort / f"phantom_00{number}", tmp_path / "incomplete" / f"phantom_00{number}")
+    for case, name in ((1, "t1ce"), (2, "flair"), (2, "t1")):
+        (tmp_path / "incomplete" / f"phantom_00{case}" / f"phantom_00{case}_{name}.nii.gz").unlink()
+    return tmp_path / "incomplete"
+
+
+def test_a_missing_modality_is_refused_and_the_setting_is_named(places: dict[str, object], incomplete: Path) -> None:
+    result = run_bundle("inferring", INFERENCE, **places | {"dataset_dir": incomplete})
+    assert_clear_error(
+        result, "cases left out: 2", "has no T1ce file", "has no T1 and no FLAIR", "--allow_missing true"
+    )
+    assert [path.name for path in Path(str(places["output_dir"])).iterdir()] == ["phantom_000_seg.nii.gz"]
+
+
+def test_what_is_missing_is_exactly_0_and_every_result_says_so(places: dict[str, object], incomplete: Path) -> None:
+    result = run_bundle(
+        "evaluating", EVALUATE, **places | {"dataset_dir": incomplete}, split="all", allow_missing="true"
+    )
+    assert result.returncode == 0, result.stderr
+    lacking = {
+        "phantom_001": "without T1ce: TC and ET are unreliable",
+        "phantom_002": "without T1 and FLAIR: WT is unreliable",
+    }
+    output_dir = Path(str(places["output_dir"]))
+    page, summary = (output_dir / "report.html").read_text(), (output_dir / "summary.md").read_text()
+    with open(output_dir / "per_case.csv") as file:
+        said = {row["case"]: row["missing"] for row in csv.DictReader(file)}
+    assert said == {"phantom_000": "", **lacking}
+    assert json.loads((output_dir / "summary.json").read_text())["missing"] == lacking
+    for case, words in lacking.items():
+        assert result.stdout.count(f"{case}: {words}") == 1
+        assert f"{case}: {words}" in summary
+        assert words in page
+        assert json.loads((output_dir / f"{case}_islands.json").read_text())["missing"] == words
+    assert "missing" not in json.loads((output_dir / "phantom_000_islands.json").read_text())
+    for case, modalities in (("0", ""), ("1", ", without T1ce"), ("2", ", without T1, FLAIR")):
+        described = str(load(output_dir / f"phantom_00{case}_seg.nii.gz").header["descrip"].astype(str))
+        assert described == f"{MARK}{modalities}"
+        assert is_prediction(output_dir / f"phantom_00{case}_seg.nii.gz")
 
 
 def test_postprocessing_and_averaging_are_switches(places: dict[str, object], tmp_path: Path) -> None:

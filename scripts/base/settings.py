@@ -156,6 +156,7 @@ class Settings(TypedDict, total=False):
     patient_pattern: Pattern | None
     split: Split
     skip_invalid: bool
+    allow_missing: bool
     spacing: Positive
     patch_size: PatchSize
     batch_size: Count

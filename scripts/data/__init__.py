@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cached_dataset": ["CachedDataset", "CaseDataset"],
         "cohort": ["Cohort"],
         "lesion_mix": ["RandLesionMixd"],
+        "missing": ["tell_missing"],
         "patches": ["RandPatchd"],
         "phantoms": ["make_cohort"],
         "transforms": ["BratsLabeld", "IsolatedSpacingd", "LoadScansd", "ScaleBrainIntensityd"],

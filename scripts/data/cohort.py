@@ -9,12 +9,14 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 
 from monai.data import partition_dataset
+from monai.utils import ensure_tuple
 
 from scripts.base.errors import BundleError, one_line
 from scripts.brats import Item, Labels
 from scripts.data.checks import check_cases
 from scripts.data.datalist import read_datalist
 from scripts.data.discovery import find_cases
+from scripts.data.names import find_by_names
 from scripts.data.patients import set_patients, warn_of_shared_stems
 
 logger = logging.getLogger(__name__)
@@ -27,10 +29,12 @@ class Cohort:
     Checking a case reads all of its voxels, which takes about a second a case; each case is checked once.
 
     Args:
-        dataset_dir: folder of the cases, of any layout; ignored where a data list is given.
+        dataset_dir: folder of the cases, of any layout, or with `names` several; ignored where a data list is given.
         datalist: MONAI data list (JSON) that replaces discovery and the seeded split; its `validation` is held out.
+        names: JSON that replaces the seeded split: the names of the cases on either side (`find_by_names`).
         labels: whether each case must have a label map (`required`), may have one (`optional`, which leaves the split
             as it is with `required`), or label maps are `ignored` and MSD's `imagesTs` is searched as well.
+        allow_missing: whether a case may lack one or two modalities (`Item.missing`); for inference only.
         skip_invalid: leaves broken cases out, with a warning each, instead of raising.
         held_out_fraction: fraction of the patients that is held out.
         seed: seed of the split.
@@ -45,10 +49,12 @@ class Cohort:
         BundleError: when cases are asked for and one is broken, or with `skip_invalid` when no sound one is left.
     """
 
-    dataset_dir: str
+    dataset_dir: str | Sequence[str]
     _: KW_ONLY
     datalist: str | None = None
+    names: str | None = None
     labels: Labels = "required"
+    allow_missing: bool = False
     skip_invalid: bool = False
     held_out_fraction: float = 0.2
     seed: int = 0
@@ -79,7 +85,7 @@ class Cohort:
         if split == "held_out":
             return self._check(self._sides[1])
         if split.endswith(".json"):
-            return self._check(read_datalist(split, labels=self.labels)[1])
+            return self._check(self._read(split)[1])
         raise BundleError(f"split {split}: allowed are all, held_out and the path of a data list (.json)")
 
     def without_patients_of(self, others: Sequence[Item]) -> list[Item]:
@@ -94,8 +100,8 @@ class Cohort:
 
     @cached_property
     def _found(self) -> list[Item]:
-        if self.datalist is None:
-            found = find_cases(self.dataset_dir, labels=self.labels)
+        if self.datalist is None and self.names is None:
+            found = find_cases(str(self.dataset_dir), labels=self.labels, allow_missing=self.allow_missing)
             if self.patient_pattern is not None:
                 set_patients(found, self.patient_pattern)
             return found
@@ -108,11 +114,16 @@ class Cohort:
     @cached_property
     def _sides(self) -> tuple[list[Item], list[Item]]:
         if self.datalist is not None:
-            return read_datalist(self.datalist, labels=self.labels)
+            return self._read(self.datalist)
+        if self.names is not None:
+            return find_by_names(ensure_tuple(self.dataset_dir), self.names)
         if self.patient_pattern is None:
             warn_of_shared_stems(self._found)
         # Broken cases are split too, so that a bad file does not change who is held out.
         return split_by_patient(self._found, held_out_fraction=self.held_out_fraction, seed=self.seed)
+
+    def _read(self, datalist: str) -> tuple[list[Item], list[Item]]:
+        return read_datalist(datalist, labels=self.labels, allow_missing=self.allow_missing)
 
     def _side(self, index: int, name: str) -> list[Item]:
         sound = {item["case"] for item in self.sound_cases()}

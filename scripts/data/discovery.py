@@ -15,6 +15,7 @@ from scripts.brats import MODALITIES, Item, Labels
 from scripts.data.description import find_description, read_channels, read_values
 from scripts.data.file_names import KINDS, LABEL, refuse_name
 from scripts.data.folder_search import MSD_FOLDERS, ONE_FILE, Volume, find_volumes
+from scripts.data.missing import MOST_MISSING, REMEDY, missing_of
 from scripts.data.oddities import warn_once
 from scripts.data.patients import patient_of
 from scripts.data.predictions import UNMARK, is_prediction
@@ -23,7 +24,7 @@ from scripts.data.segments import read_segments
 logger = logging.getLogger(__name__)
 
 
-def find_cases(dataset_dir: str, *, labels: Labels = "required") -> list[Item]:
+def find_cases(dataset_dir: str, *, labels: Labels = "required", allow_missing: bool = False) -> list[Item]:
     """Finds the cases of every layout in a folder, in its sub-folders, or in a folder that is a case itself.
 
     A case's id is what its files are called before the modality (`<case>_t1.nii.gz`). Files that are just `t1.nii.gz`,
@@ -31,6 +32,11 @@ def find_cases(dataset_dir: str, *, labels: Labels = "required") -> list[Item]:
     `patient1_ses-1`. Skipped are files with other names, hidden files, links to a folder that was already searched, and
     what this bundle wrote; label maps with its mark are predictions and no truth. A `dataset.json`, or the names of
     segments in 3D Slicer's `.seg.nrrd`, tell what channels and values mean.
+
+    Args:
+        dataset_dir: the folder.
+        labels: whether label maps are required, optional or ignored.
+        allow_missing: whether a case may lack one or two modalities, which its item then lists as `missing`.
 
     Returns:
         Items of all cases, sorted by id. A case that lacks a file, has one twice, or whose id cannot name a file, has a
@@ -52,7 +58,7 @@ def find_cases(dataset_dir: str, *, labels: Labels = "required") -> list[Item]:
     items = []
     for case, group in sorted(groups.items()):
         marked = [volume.path for volume in predictions if volume.case == case or volume.place == group[0].place]
-        items.append(_describe(case, group, root, labels=labels, predictions=marked))
+        items.append(_describe(case, group, root, labels=labels, predictions=marked, allow_missing=allow_missing))
     return items
 
 
@@ -136,7 +142,9 @@ def _id_of(case: str, place: str, root: str) -> str:
     return "_".join(parts) or os.path.basename(root)
 
 
-def _describe(case: str, group: list[Volume], root: str, *, labels: Labels, predictions: Sequence[str]) -> Item:
+def _describe(
+    case: str, group: list[Volume], root: str, *, labels: Labels, predictions: Sequence[str], allow_missing: bool
+) -> Item:
     volumes: dict[str, Volume] = {}
     fault = None
     for volume in group:
@@ -162,20 +170,25 @@ def _describe(case: str, group: list[Volume], root: str, *, labels: Labels, pred
             warn_once(said)
     if odd := refuse_name(case):
         item["fault"] = one_line(f"{group[0].path}: {odd}")
-    elif fault := fault or _find_missing(volumes, labels=labels):
+    elif fault := fault or _find_missing(volumes, labels=labels, allow_missing=allow_missing):
         item["fault"] = one_line(fault)
+    elif ONE_FILE not in volumes and (missing := missing_of(volumes)):
+        item["missing"] = missing
     return item
 
 
-def _find_missing(volumes: Mapping[str, Volume], *, labels: Labels) -> str | None:
-    needed = [*((ONE_FILE,) if ONE_FILE in volumes else MODALITIES), *([LABEL] if labels == "required" else [])]
-    missing = [kind for kind in needed if kind not in volumes]
+def _find_missing(volumes: Mapping[str, Volume], *, labels: Labels, allow_missing: bool) -> str | None:
+    images = [] if ONE_FILE in volumes else missing_of(volumes)
+    remedy = f"; {REMEDY}" if 0 < len(images) <= MOST_MISSING else ""
+    if allow_missing and remedy:
+        images, remedy = [], ""
+    missing = [*images, *([LABEL] if labels == "required" and LABEL not in volumes else [])]
     if not missing:
         return None
     folder = os.path.dirname(next(iter(volumes.values())).path)
     if numbered := [kind for kind in volumes if kind.startswith("channel ")]:
         return f"{folder}: what {numbered[0]} of nnU-Net shows, a dataset.json must tell; put it above this folder"
-    return f"{folder}: has no {' and no '.join(missing)} file{_found_in(folder)}; {_understood(missing)}"
+    return f"{folder}: has no {' and no '.join(missing)} file{_found_in(folder)}; {_understood(missing)}{remedy}"
 
 
 def _found_in(*folders: str) -> str:

@@ -10,8 +10,6 @@ from functools import cache
 
 import numpy as np
 
-from scripts.brats import MODALITIES
-
 logger = logging.getLogger(__name__)
 
 
@@ -21,17 +19,16 @@ def warn_once(message: str) -> None:
     logger.warning(message)
 
 
-def warn_of_oddities(image: np.ndarray, paths: Sequence[str]) -> None:
+def warn_of_oddities(image: np.ndarray, names: Sequence[str]) -> None:
     """Warns of modalities that are the same, and of a brain that has one value everywhere.
 
     Args:
-        image: modalities (4, H, W, D) in the order of `MODALITIES`, background 0.
-        paths: file of each modality, or the one file of all.
+        image: modalities (N, H, W, D), background 0.
+        names: of the N modalities in messages.
     """
-    names = [f"{paths[index % len(paths)]} ({modality})" for index, modality in enumerate(MODALITIES)]
     masks = [modality != 0 for modality in image]
     brains = [modality[mask] for modality, mask in zip(image, masks)]
-    for first, second in itertools.combinations(range(len(MODALITIES)), 2):
+    for first, second in itertools.combinations(range(len(image)), 2):
         # brains differ sooner than whole volumes, mostly in size
         if np.array_equal(brains[first], brains[second]) and np.array_equal(masks[first], masks[second]):
             warn_once(f"{names[first]} and {names[second]}: are identical, so one is not what its name says")

@@ -17,9 +17,9 @@ UNMARK = (
 _HEAD = 4096  # bytes of .nrrd and .mha in which ITK keeps NIfTI's `descrip`
 
 
-def mark_prediction(image: Any) -> None:
-    """Marks a NIfTI image, in its header's `descrip`."""
-    image.header["descrip"] = MARK.encode()
+def mark_prediction(image: Any, *, missing: str = "") -> None:
+    """Marks a NIfTI image, in its header's `descrip`, which also names the modalities that its case lacked."""
+    image.header["descrip"] = (MARK + (f", without {missing}" if missing else "")).encode()
 
 
 def is_prediction(path: PathLike) -> bool:
@@ -29,7 +29,7 @@ def is_prediction(path: PathLike) -> bool:
     try:
         if Path(path).name.lower().endswith((".nii", ".nii.gz")):
             header: Any = nib.load(path).header
-            return bytes(header["descrip"].item()).rstrip(b"\0") == MARK.encode()
+            return bytes(header["descrip"].item()).startswith(MARK.encode())
         with open(path, "rb") as file:
             return MARK.encode() in file.read(_HEAD)
     except Exception:  # damaged bytes make readers raise about anything

@@ -24,6 +24,8 @@ from scripts.data.file_names import parse_path, refuse_name
 from scripts.data.label_meaning import tissues_of
 from scripts.data.oddities import warn_of_oddities, warn_once
 
+MISSING = "missing_modalities"  # in the metadata of an image, and of what is predicted from it
+
 
 class LoadScansd(MapTransform):
     """Loads a case's modalities as one image (4, H, W, D) in the order T1, T1ce, T2, FLAIR.
@@ -32,7 +34,8 @@ class LoadScansd(MapTransform):
     file. Items from elsewhere may also give a path alone: of a 4D file, or of the folder of one case. The channels of a
     4D file are in the order T1, T1ce, T2, FLAIR, unless the item's `channels` tell their positions, or its layout is
     `msd`, the order of the Medical Segmentation Decathlon. The case's id names the output files; an item without `case`
-    gets it from the names of its folder or files.
+    gets it from the names of its folder or files. A modality that the item lists as `missing` is exactly 0 everywhere,
+    and the image's metadata `MISSING` names it.
 
     Args:
         keys: keys of the images.
@@ -57,19 +60,23 @@ class LoadScansd(MapTransform):
             item.setdefault("case", _case_of(source))
             if odd := refuse_name(item["case"]):  # a name must not lead out of the output folder
                 raise BundleError(f"{one_line(source)}: {odd}")
-            paths = _paths_of(source)
-            image = self._load(paths)
+            paths, missing = _paths_of(source), item.pop("missing", [])  # which not every case of a batch has
+            image = self._load(paths, count=len(MODALITIES) - len(missing))
             channels = item.pop("channels", MSD_CHANNELS if item.get(self.layout_key) == "msd" else None)
             if len(paths) == 1 and channels:
                 image = cast(MetaTensor, image[channels])
-            _clear_background(image, paths)
-            warn_of_oddities(image.numpy(), paths)
+            names = _names_of(paths, missing)
+            _clear_background(image, names)
+            warn_of_oddities(image.numpy(), names)
+            if missing:
+                image = _with_missing(image, missing)
+                image.meta[MISSING] = ", ".join(missing)
             place = Path(str(image.meta[ImageMetaKey.FILENAME_OR_OBJ]))
             image.meta[ImageMetaKey.FILENAME_OR_OBJ] = os.fspath(place.with_name(f"{item['case']}.nii.gz"))
             item[key] = image
         return item
 
-    def _load(self, paths: Sequence[str]) -> MetaTensor:
+    def _load(self, paths: Sequence[str], *, count: int) -> MetaTensor:
         # One by one, because MONAI refuses a list of files whose affines differ by as little as rounding.
         images: list[torch.Tensor] = [self._load_file(path) for path in paths]
         for path, image in zip(paths, images):
@@ -80,8 +87,8 @@ class LoadScansd(MapTransform):
                     "resample them to one grid"
                 )
         image = cast(MetaTensor, torch.cat(images))
-        if image.shape[0] != 4 or image.ndim != 4:
-            raise BundleError(f"{one_line(paths)} holds {tuple(image.shape)} values; four 3D modalities are needed.")
+        if image.shape[0] != count or image.ndim != 4:
+            raise BundleError(f"{one_line(paths)} holds {tuple(image.shape)} values; {count} 3D modalities are needed.")
         return image
 
     def _load_file(self, path: str) -> MetaTensor:
@@ -164,11 +171,22 @@ class ScaleBrainIntensityd(MapTransform):
         modality[brain] = scaled.numpy()
 
 
-def _clear_background(image: MetaTensor, paths: Sequence[str]) -> None:
+def _names_of(paths: Sequence[str], missing: Sequence[str]) -> list[str]:
+    """Returns what to call each modality that is there: its file, and which it is."""
+    present = [modality for modality in MODALITIES if modality not in missing]
+    return [one_line(f"{paths[index % len(paths)]} ({modality})") for index, modality in enumerate(present)]
+
+
+def _with_missing(image: MetaTensor, missing: Sequence[str]) -> MetaTensor:
+    whole = image.new_zeros(len(MODALITIES), *image.shape[1:])
+    whole[[index for index, modality in enumerate(MODALITIES) if modality not in missing]] = image
+    return whole
+
+
+def _clear_background(image: MetaTensor, names: Sequence[str]) -> None:
     spacing = affine_to_spacing(image.affine).tolist()
-    names = [one_line(f"{paths[index % len(paths)]} ({modality})") for index, modality in enumerate(MODALITIES)]
     found = []
-    for name, modality in zip(names, image.numpy()):
+    for name, modality in zip(names, image.numpy(), strict=True):
         try:
             check_skull(modality, spacing)
             found.append(find_background(modality))

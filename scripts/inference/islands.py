@@ -20,6 +20,8 @@ from scipy.special import expit, logit
 
 from scripts.base.text_files import write_json
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
+from scripts.data.missing import what_is_missing
+from scripts.data.transforms import MISSING
 
 # Log-odds that an island is a tumour, of 1, logit of its mean confidence, log of its ml and log of 1 + its mm to the
 # largest component. The mean confidence alone does not tell: an island is certain in its middle, true or false.
@@ -75,6 +77,8 @@ class ListIslandsd(MapTransform):
 class SaveIslandsHandler:
     """Handler of a MONAI evaluator that writes each case's `islands` to `<case>_islands.json`.
 
+    What the case lacked is written as `missing`.
+
     Args:
         output_dir: folder of the files.
     """
@@ -94,6 +98,8 @@ class SaveIslandsHandler:
         """Writes the islands of the cases that have just been segmented."""
         for item, output in zip(engine.state.batch, engine.state.output):
             record = {"note": NOT_FOR_DIAGNOSIS, "islands": output["islands"]}
+            if missing := item["image"].meta.get(MISSING):
+                record["missing"] = what_is_missing(missing.split(", "))
             write_json(self.results_of([str(item["case"])])[0], record)
 
 

@@ -17,13 +17,14 @@ from monai.transforms import SaveImaged
 from scripts.base.errors import BundleError
 from scripts.base.results import write_result
 from scripts.data.predictions import mark_prediction
+from scripts.data.transforms import MISSING
 
 
 class SaveVolumed(SaveImaged):
     """MONAI's `SaveImaged` to `<output_dir>/<case>_<postfix>.nii.gz`, which appears complete or not at all.
 
-    An earlier result therefore survives a full disk or an interrupted run. The header is marked (`predictions`), and no
-    file of somebody else is replaced (`results`).
+    An earlier result therefore survives a full disk or an interrupted run. The header is marked (`predictions`) and
+    names the modalities that the case lacked; no file of somebody else is replaced (`results`).
 
     Args:
         keys: keys of volumes (C, H, W, D), whose metadata names the case and its geometry.
@@ -74,6 +75,12 @@ class SaveVolumed(SaveImaged):
 
 
 class _WholeWriter(NibabelWriter):
+    missing = ""
+
+    def set_metadata(self, meta_dict: Mapping | None, resample: bool = True, **options: Any) -> None:
+        self.missing = (meta_dict or {}).get(MISSING, "")
+        super().set_metadata(meta_dict, resample, **options)
+
     def write(self, filename: PathLike, verbose: bool = False, *, step: float | None = None, **kwargs: Any) -> None:
         affine = np.asarray(self.affine)
         voxels = self.data_obj if step is None else np.rint(self.data_obj.clip(0, 1) / step)
@@ -85,5 +92,5 @@ class _WholeWriter(NibabelWriter):
         if not np.allclose(image.get_qform(), affine, rtol=0, atol=1e-3):  # a qform cannot express shear
             image.set_qform(None, code=0)
         image.header.set_xyzt_units("mm")
-        mark_prediction(image)
+        mark_prediction(image, missing=self.missing)
         write_result(filename, igzip.compress(image.to_bytes(), mtime=0))

@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--bundle", default=str(BUNDLE), help="folder of the bundle whose weights are served and trained")
     add("--view", default="4d", help="what MONAI Label's clients see of a case: 4d, t1, t1ce, t2 or flair")
     add("--cache-gb", type=float, default=2, help="limit of the files made for clients")
+    add("--allow-missing", action="store_true", help="show cases that lack one or two modalities, and say so")
     add("--max-upload-mb", type=int, default=512, help="limit of a request")
     add("--ssl-certfile")
     add("--ssl-keyfile")
@@ -88,6 +89,7 @@ def _prepare(arguments: argparse.Namespace, work: Path) -> None:
     logging.basicConfig(level=logging.INFO, format=form, handlers=[file, logging.StreamHandler()])
 
     conf = {"bundle": arguments.bundle, "view": arguments.view, "cache_gb": str(arguments.cache_gb)}
+    conf["allow_missing"] = str(arguments.allow_missing)
     told = {
         "MONAI_LABEL_APP_DIR": str(APP),
         "MONAI_LABEL_STUDIES": str(Path(arguments.studies).resolve()),

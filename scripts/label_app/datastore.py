@@ -41,11 +41,14 @@ class CaseDatastore(Datastore):
         studies: folder of the cases, of any layout.
         view: that clients get of an image.
         cache_bytes: limit of `.served/`, the folder of files that are made for clients.
+        allow_missing: whether a case may lack one or two modalities.
     """
 
-    def __init__(self, studies: str, *, view: str = "4d", cache_bytes: int = 2**31) -> None:
+    def __init__(
+        self, studies: str, *, view: str = "4d", cache_bytes: int = 2**31, allow_missing: bool = False
+    ) -> None:
         self.studies = Path(studies)
-        self.view = view
+        self.view, self.allow_missing = view, allow_missing
         self.cache_dir, self.cache_bytes = self.studies / ".served", cache_bytes
         self.items: dict[str, Item] = {}
         self.looked_at = 0.0
@@ -54,7 +57,8 @@ class CaseDatastore(Datastore):
     def refresh(self) -> None:
         """Looks for the cases, unless that was done a moment ago."""
         if time.monotonic() - self.looked_at > FRESH or not self.items:
-            self.items = {item["case"]: item for item in find_cases(str(self.studies), labels="ignored")}
+            found = find_cases(str(self.studies), labels="ignored", allow_missing=self.allow_missing)
+            self.items = {item["case"]: item for item in found}
             self.looked_at = time.monotonic()
 
     def item(self, image_id: str) -> Item:

@@ -18,6 +18,7 @@ sys.path.insert(0, str(BUNDLE))
 os.environ["MONAI_LABEL_RELOAD_APP_LIB"] = "false"
 
 from fastapi import HTTPException  # noqa: E402
+from monai.utils import str2bool  # noqa: E402
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.exception import MONAILabelException  # noqa: E402
 from monailabel.tasks.activelearning.random import Random  # noqa: E402
@@ -37,7 +38,7 @@ class BratsReview(MONAILabelApp):
     """Review of BraTS cases, the one with the lowest expected Dice first.
 
     Its conf: `view`, one of `volumes.VIEWS`, is what clients see of an image; `bundle` is another bundle's folder;
-    `cache_gb` limits the files that are made for clients.
+    `cache_gb` limits the files that are made for clients; with `allow_missing` a case may lack one or two modalities.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
@@ -48,7 +49,9 @@ class BratsReview(MONAILabelApp):
     def init_datastore(self) -> CaseDatastore:
         """Shows the cases of the studies folder."""
         cache = int(float(self.conf.get("cache_gb", 2)) * GIGABYTE)
-        return CaseDatastore(self.studies, view=self.conf.get("view", "4d"), cache_bytes=cache)
+        allow_missing = str2bool(str(self.conf.get("allow_missing", False)))
+        view = self.conf.get("view", "4d")
+        return CaseDatastore(self.studies, view=view, cache_bytes=cache, allow_missing=allow_missing)
 
     def init_infers(self) -> dict[str, Any]:
         """Offers segmentation alone, and with what is known of its reliability."""
@@ -81,7 +84,7 @@ class BratsReview(MONAILabelApp):
         asked = request | {"save_label": False}
         case = None if _is_upload(image) else self.datastore().item(image)
         if case:
-            asked |= {name: case[name] for name in ("case", "layout", "image")}
+            asked |= {name: case[name] for name in ("case", "layout", "image", "missing") if name in case}
         with self.one_at_a_time, _known_name(), http_errors():
             try:
                 return super().infer(asked, datastore)

@@ -16,6 +16,7 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.utils import tasks
 
+from scripts.data.missing import what_is_missing
 from scripts.label_app.confidence import LEADS, MEASURED, score
 from scripts.label_app.datastore import CaseDatastore, http_errors
 from scripts.label_app.history import Decision, VersionConflictError, digest_of, read_voxels
@@ -208,6 +209,7 @@ def _person(user: User, claimed: str) -> str:
 def _line(store: CaseDatastore, case: str) -> dict[str, Any]:
     item = store.items[case]
     line: dict[str, Any] = {"case": case, "patient": item["patient"], "fault": item.get("fault", "")}
+    line["missing"] = what_is_missing(item.get("missing", []))
     if line["fault"]:
         return line | {"state": {"state": "broken"}, "scored": True, LEADS: None, "segmented": False}
     history = store.history(case)

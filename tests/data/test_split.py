@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +15,11 @@ from scripts.data.cohort import Cohort
 from scripts.data.datalist import read_datalist
 from scripts.data.split import main
 from tests import commands
-from tests.data.test_checks import cut
+from tests.data.test_checks import cut, make_case
 from tests.data.test_cohort import make_cohort
 from tests.data.test_discovery import make_msd
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -69,3 +73,52 @@ def test_the_command_takes_the_switch_as_configs_do(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(sys, "argv", ["split", *arguments, "--skip_invalid", "false"])
     with pytest.raises(BundleError, match="1 of 5 cases"):
         main()
+
+
+def test_the_command_splits_by_names_over_several_folders(tmp_path: Path) -> None:
+    cases = [item["case"] for item in make_cohort(tmp_path / "one", 3)]
+    make_case(tmp_path / "two", "Brats18_A")
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps({"training": ["Brats18_A", cases[2]], "validation": [cases[0]]}))
+    folders, out = [str(tmp_path / folder) for folder in ("one", "two")], str(tmp_path / "lists" / "out.json")
+    done = run_command(*folders, "--names", str(names), "--output", out)
+    assert done.returncode == 0, done.stderr
+    assert "training 2, held out 1, left out 0" in done.stdout
+    training, validation = read_datalist(out)
+    assert [item["case"] for item in training] == ["Brats18_A", cases[2]]
+    assert [item["case"] for item in validation] == [cases[0]]
+    assert Path(training[0]["image"][0]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"training": ["a"], "validation": ["BraTS2021_00000"]}, "1 of its cases, such as a, are not in"),
+        ({"training": ["BraTS2021_00000"]}, "cannot be read as lists training and validation"),
+        ({"training": ["BraTS2021_00000"], "validation": []}, "must each name cases"),
+        ({"training": ["BraTS2021_00000"], "validation": ["BraTS2021_00000"]}, "none twice"),
+        ([], "cannot be read as lists"),
+    ],
+)
+def test_names_that_cannot_be_meant_are_refused(content: Any, expected: str, tmp_path: Path) -> None:
+    make_cohort(tmp_path / "data", 2)
+    (tmp_path / "names.json").write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=expected):
+        Cohort(str(tmp_path / "data"), names=str(tmp_path / "names.json")).training_cases()
+
+
+def test_a_case_in_two_folders_is_refused(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        make_cohort(tmp_path / folder, 2)
+    names = {"training": ["BraTS2021_00000"], "validation": ["BraTS2021_00001"]}
+    (tmp_path / "names.json").write_text(json.dumps(names))
+    folders = [str(tmp_path / folder) for folder in ("one", "two")]
+    with pytest.raises(BundleError, match="case BraTS2021_00000 is in two of"):
+        Cohort(folders, names=str(tmp_path / "names.json")).training_cases()
+
+
+def test_the_committed_splits_hold_the_8_out_and_split_the_others_again() -> None:
+    whole, inner = (json.loads((DOCS / name).read_text()) for name in ("split.json", "inner_split.json"))
+    assert [len(split[side]) for split in (whole, inner) for side in ("training", "validation")] == [39, 8, 31, 8]
+    assert not {*whole["training"]} & {*whole["validation"]}
+    assert sorted(inner["training"] + inner["validation"]) == whole["training"]

@@ -20,6 +20,7 @@ from scripts.base.errors import BundleError
 from scripts.base.results import write_result
 from scripts.base.text_files import write_json
 from scripts.brats import Item
+from scripts.data.missing import what_is_missing
 from scripts.evaluation.report.page import Plot, write_report
 from scripts.evaluation.report.plots import CaseSlice, draw_box_plots, draw_slices, take_slice
 from scripts.evaluation.report.sections import Section
@@ -94,12 +95,14 @@ class EvaluationReport:
         cases = gather_from_processes(self._cases)
         if idist.get_rank() != 0:
             return
-        summary = write_tables(self.output_dir, cases, metrics, title=self.title, scoring_rules=self.scoring_rules)
+        known = engine.data_loader.dataset.data  # type: ignore[union-attr]
+        missing = {str(item["case"]): what_is_missing(item["missing"]) for item in known if item.get("missing")}
+        names = {"title": self.title, "scoring_rules": self.scoring_rules}
+        summary = write_tables(self.output_dir, cases, metrics, missing=missing, **names)
         print(f"{self.title}\n{region_table(metrics)}\n{self.output_dir / 'per_case.csv'}")
         if self.html:
-            items = {str(item["case"]): item for item in engine.data_loader.dataset.data}  # type: ignore[union-attr]
+            items = {str(item["case"]): item for item in known}
             sections = [section for make in self.sections if (section := make()) is not None]
-            options: dict[str, Any] = {"title": self.title, "scoring_rules": self.scoring_rules, "summary": summary}
             facts = {"Weights": ", ".join(map(str, ensure_tuple(self.checkpoints)))} if self.checkpoints else {}
             path = write_pages(
                 self.output_dir,
@@ -109,7 +112,9 @@ class EvaluationReport:
                 confidence=self.confidence,
                 facts=facts,
                 sections=sections,
-                **options,
+                summary=summary,
+                missing=missing,
+                **names,
             )
             print(path)
 
@@ -123,7 +128,13 @@ class EvaluationReport:
 
 
 def write_tables(
-    output_dir: PathLike, cases: Sequence[str], metrics: Mapping[str, Array], *, title: str, scoring_rules: str
+    output_dir: PathLike,
+    cases: Sequence[str],
+    metrics: Mapping[str, Array],
+    *,
+    title: str,
+    scoring_rules: str,
+    missing: Mapping[str, str] | None = None,
 ) -> Summary:
     """Writes `per_case.csv`, `summary.json` and `summary.md`, and returns the summary.
 
@@ -133,18 +144,18 @@ def write_tables(
         metrics: values (N, 3) of cases and regions by names of `report.tables.METRIC_FORMATS`.
         title: title of the summary.
         scoring_rules: name of the scoring rules of the metrics.
+        missing: what a case lacked, in words, by the ids of such cases.
 
     Raises:
         BundleError: as `write_per_case` raises it.
     """
-    folder = Path(output_dir)
-    write_per_case(folder / "per_case.csv", cases, metrics)
+    folder, missing = Path(output_dir), missing or {}
+    write_per_case(folder / "per_case.csv", cases, metrics, missing=missing)
     summary = summarise(metrics)
-    record = summary_record(summary, title=title, scoring_rules=scoring_rules, cases=len(cases))
+    record = summary_record(summary, title=title, scoring_rules=scoring_rules, cases=len(cases), missing=missing)
     write_json(folder / "summary.json", record)
-    write_result(
-        folder / "summary.md", summary_markdown(metrics, summary, title=title, scoring_rules=scoring_rules).encode()
-    )
+    text = summary_markdown(metrics, summary, title=title, scoring_rules=scoring_rules, missing=missing)
+    write_result(folder / "summary.md", text.encode())
     return summary
 
 

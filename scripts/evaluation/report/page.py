@@ -64,6 +64,7 @@ def write_report(
     title: str,
     scoring_rules: str = "brats2021",
     summary: Summary | None = None,
+    missing: Mapping[str, str] | None = None,
     facts: Mapping[str, str] | None = None,
     plots: Sequence[Plot] = (),
     viewer: Sequence[ViewerCase] = (),
@@ -78,6 +79,7 @@ def write_report(
         title: title of the report.
         scoring_rules: name of the scoring rules of the metrics, one of `SCORING_RULES`.
         summary: summary of the metrics, if it has already been computed.
+        missing: what a case lacked, in words, by the ids of such cases.
         facts: further lines of the overview, such as the path of the weights.
         plots: pictures shown below the tables.
         viewer: cases of the interactive viewer, which is left out if there are none.
@@ -98,6 +100,7 @@ def write_report(
         paper_rows=paper_table(summary),
         summary_rows=_summary_rows(summary),
         left_out=left_out_lines(arrays),
+        missing=missing or {},
         hd95_note=HD95_NOTE,
         columns=_columns(arrays),
         case_rows=_case_rows(cases, arrays),

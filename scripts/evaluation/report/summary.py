@@ -56,13 +56,22 @@ def describe(values: np.ndarray, *, seed: int = 0) -> Statistics:
     return {"n": len(kept), "left_out": len(values) - len(kept), **known}
 
 
-def summary_record(summary: Summary, *, title: str, scoring_rules: str, cases: int) -> dict[str, Any]:
-    """Returns the content of `summary.json`; what is unknown is None."""
+def summary_record(
+    summary: Summary, *, title: str, scoring_rules: str, cases: int, missing: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Returns the content of `summary.json`; what is unknown is None, and `missing` is there if a case lacked any."""
     content = {"title": title, "scoring_rules": scoring_rules, "cases": cases, "metrics": summary}
-    return content | {"note": NOT_FOR_DIAGNOSIS}
+    return content | ({"missing": missing} if missing else {}) | {"note": NOT_FOR_DIAGNOSIS}
 
 
-def summary_markdown(metrics: Mapping[str, Array], summary: Summary, *, title: str, scoring_rules: str) -> str:
+def summary_markdown(
+    metrics: Mapping[str, Array],
+    summary: Summary,
+    *,
+    title: str,
+    scoring_rules: str,
+    missing: Mapping[str, str] | None = None,
+) -> str:
     """Returns the summary for people: a table like the paper's Tables 1 and 2, then all statistics of every metric."""
     arrays = checked(metrics)
     lines = [f"# {title}", "", f"{len(next(iter(arrays.values())))} cases, scoring rules {scoring_rules}."]
@@ -73,7 +82,8 @@ def summary_markdown(metrics: Mapping[str, Array], summary: Summary, *, title: s
         headings = (METRIC_FORMATS[name].title, "— median [quartiles]", "— 95 % interval of the mean")
         rows += [[heading, *cells] for heading, cells in zip(headings, zip(*described))]
     lines += ["Mean ± SD over cases; `mean` is a case's mean over its regions.", "", *_table(rows)]
-    notes = [*left_out_lines(arrays), HD95_NOTE]
+    lacking = [f"{case}: {words}" for case, words in (missing or {}).items()]
+    notes = [*lacking, *left_out_lines(arrays), HD95_NOTE]
     return "\n".join([*lines, *(f"\n{line}" for line in notes)]) + "\n"
 
 

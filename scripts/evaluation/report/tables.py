@@ -118,13 +118,16 @@ def left_out_lines(metrics: Mapping[str, np.ndarray]) -> list[str]:
     return [f"left out, of {count} cases (no truth, or undefined): {'; '.join(words)}"] if words else []
 
 
-def write_per_case(path: PathLike, cases: Sequence[str], metrics: Mapping[str, Array]) -> None:
+def write_per_case(
+    path: PathLike, cases: Sequence[str], metrics: Mapping[str, Array], *, missing: Mapping[str, str] | None = None
+) -> None:
     """Writes a CSV file with a row for each case and region; NaN becomes an empty cell.
 
     Args:
         path: path of the file; its folders are created.
         cases: ids of N cases.
         metrics: values (N, 3) of cases and regions by names of `METRIC_FORMATS`.
+        missing: what a case lacked, in words, by the ids of such cases; a column where there are any.
 
     Raises:
         BundleError: if the numbers of cases differ, there is no metric, or the file cannot be written.
@@ -136,7 +139,9 @@ def write_per_case(path: PathLike, cases: Sequence[str], metrics: Mapping[str, A
     write_csv(
         path,
         [
-            {"case": cases[case], "region": REGIONS[region]} | {name: a[case, region] for name, a in arrays.items()}
+            {"case": cases[case], "region": REGIONS[region]}
+            | {name: a[case, region] for name, a in arrays.items()}
+            | ({"missing": missing.get(cases[case], "")} if missing else {})
             for case, region in np.ndindex(count, len(REGIONS))
         ],
     )

@@ -128,7 +128,7 @@ def _load(files: Mapping[str, Any]) -> dict[str, MetaTensor]:
         BratsLabeld("label", allow_missing_keys=True),
         Orientationd(_KEYS, axcodes="RAS", labels=None, allow_missing_keys=True),
     ]
-    kept = (*_KEYS, "case", "layout", "channels", "values")
+    kept = (*_KEYS, "case", "layout", "channels", "values", "missing")
     return Compose(transforms)({key: value for key, value in files.items() if key in kept})
 
 
