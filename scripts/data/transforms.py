@@ -24,6 +24,7 @@ from scripts.data.file_names import parse_path, refuse_name
 from scripts.data.label_meaning import tissues_of
 from scripts.data.oddities import warn_of_oddities, warn_once
 
+WORDS = {2: "two", 3: "three", 4: "four"}
 MISSING = "missing_modalities"  # in the metadata of an image, and of what is predicted from it
 
 
@@ -88,7 +89,9 @@ class LoadScansd(MapTransform):
                 )
         image = cast(MetaTensor, torch.cat(images))
         if image.shape[0] != count or image.ndim != 4:
-            raise BundleError(f"{one_line(paths)} holds {tuple(image.shape)} values; {count} 3D modalities are needed.")
+            raise BundleError(
+                f"{one_line(paths)} holds {tuple(image.shape)} values; {WORDS[count]} 3D modalities are needed."
+            )
         return image
 
     def _load_file(self, path: str) -> MetaTensor:

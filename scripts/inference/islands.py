@@ -98,8 +98,9 @@ class SaveIslandsHandler:
         """Writes the islands of the cases that have just been segmented."""
         for item, output in zip(engine.state.batch, engine.state.output):
             record = {"note": NOT_FOR_DIAGNOSIS, "islands": output["islands"]}
-            if missing := item["image"].meta.get(MISSING):
-                record["missing"] = what_is_missing(missing.split(", "))
+            image = item.get("image")
+            if isinstance(image, MetaTensor) and image.meta.get(MISSING):
+                record["missing"] = what_is_missing(image.meta[MISSING].split(", "))
             write_json(self.results_of([str(item["case"])])[0], record)
 
 
