@@ -181,7 +181,7 @@ def _names_of(paths: Sequence[str], missing: Sequence[str]) -> list[str]:
 
 
 def _with_missing(image: MetaTensor, missing: Sequence[str]) -> MetaTensor:
-    whole = image.new_zeros(len(MODALITIES), *image.shape[1:])
+    whole = MetaTensor(image.new_zeros(len(MODALITIES), *image.shape[1:]), meta=image.meta)
     whole[[index for index, modality in enumerate(MODALITIES) if modality not in missing]] = image
     return whole
 

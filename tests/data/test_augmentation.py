@@ -57,7 +57,8 @@ def test_background_stays_0_under_noise_and_blur() -> None:
 
 
 def test_a_mixture_lies_between_two_modalities_in_the_brain() -> None:
-    mix, pairs = RandModalityMixd("image", prob=1, max_share=0.4).set_random_state(0), set()
+    mix, pairs = RandModalityMixd("image", prob=1, max_share=0.4), set()
+    mix.set_random_state(0)
     image = torch.tensor([0.1, 0.2, 0.4, 0.8])[:, None, None, None].repeat(1, 3, 3, 3)
     image[:, 0] = 0
     for _ in range(60):
@@ -73,7 +74,8 @@ def test_a_mixture_lies_between_two_modalities_in_the_brain() -> None:
 
 
 def test_one_or_two_modalities_are_missing_and_no_others() -> None:
-    drop, seen = RandMissingModalityd("image", prob=1).set_random_state(0), set()
+    drop, seen = RandMissingModalityd("image", prob=1), set()
+    drop.set_random_state(0)
     image = torch.rand(4, 3, 3, 3) + 0.1
     for _ in range(100):
         changed = drop({"image": image, "label": image})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def in_space(values: torch.Tensor, *, corner: tuple[int, ...] = (0, 0, 0), grid:
     return MetaTensor(values, affine=affine, meta=meta)
 
 
-def make_item(patient: str, *, value: float, lesion: slice | None = None, **space: Any) -> dict[str, Any]:
+def make_item(patient: str, *, value: float, lesion: slice | None = None, **space: Any) -> dict[Hashable, Any]:
     """A brain of one value that fills its volume but for a border of 2 voxels, and a cube of three regions in it."""
     image, label = torch.zeros(4, *SHAPE), torch.zeros(3, *SHAPE)
     image[:, 2:-2, 2:-2, 2:-2] = value * torch.arange(1.0, 5)[:, None, None, None]
@@ -33,7 +34,7 @@ def make_item(patient: str, *, value: float, lesion: slice | None = None, **spac
     return {"patient": patient, "image": in_space(image, **space), "label": in_space(label, **space)}
 
 
-def mix(item: dict[str, Any], *donors: dict[str, Any], seed: int = 0) -> dict[str, Any]:
+def mix(item: dict[Hashable, Any], *donors: dict[Hashable, Any], seed: int = 0) -> dict[Hashable, Any]:
     transform = RandLesionMixd(Dataset(donors), prob=1)
     transform.set_random_state(seed)
     return transform(item)

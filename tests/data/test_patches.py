@@ -53,6 +53,7 @@ def test_a_patch_at_the_border_lies_inside() -> None:
 
 def test_without_tumour_or_label_patches_lie_anywhere() -> None:
     whole = make_item()
-    for item in (whole, {"image": whole["image"]}):
+    image_alone: dict[Hashable, Any] = {"image": whole["image"]}
+    for item in (whole, image_alone):
         transform = RandPatchd(KEYS, PATCH, tumour_share=1, allow_missing_keys=True).set_random_state(0)
         assert len({float(transform(item)["image"][0, 0, 0, 0]) for _ in range(10)}) > 5
