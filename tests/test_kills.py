@@ -60,7 +60,15 @@ def assert_the_same(one: Path, other: Path) -> None:
     states = [sorted(folder.glob("state_iteration=*.pt"))[-1] for folder in (one, other)]
     assert states[0].name == states[1].name
     first, second = (torch.load(state, weights_only=True) for state in states)
-    assert first.keys() == {"network", "critic", "optimizer", "critic_optimizer", "lr_scheduler", "run_state"}
+    assert first.keys() == {
+        "network",
+        "critic",
+        "optimizer",
+        "critic_optimizer",
+        "lr_scheduler",
+        "average",
+        "run_state",
+    }
     for name in first:
         assert equal(first[name], second[name]), name
     for name in ("models/model.pt", "models/critic.pt", "per_case.csv", "summary.md"):

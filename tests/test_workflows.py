@@ -41,7 +41,6 @@ EVERYTHING = {
     "intensity_prob": 0.2,
     "drop_modality_prob": 0.3,
     "tumour_patches": 0.5,
-    "dropout": 0.1,
     "weight_decay": 0.01,
     "weight_average": 0.3,
 }

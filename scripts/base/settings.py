@@ -171,7 +171,6 @@ class Settings(TypedDict, total=False):
 
     # networks
     features: Features
-    dropout: BelowOne
     critic_features: Count
     critic_sees: Literal["mask", "image_and_mask"]
     critic_judges: Literal["source", "correctness"]

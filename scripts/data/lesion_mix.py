@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import Dataset, MetaTensor
+from monai.data import Dataset
 from monai.transforms import RandomizableTransform
 from monai.utils import CommonKeys as Keys
 from scipy.ndimage import distance_transform_edt, find_objects
@@ -49,7 +49,7 @@ class RandLesionMixd(RandomizableTransform):
         donor = self.donors[self.donor] if self._do_transform else None
         if donor is None or not donor[Keys.LABEL].any():
             return item
-        box, region = carve(donor[Keys.LABEL].numpy().any(axis=0), size=self.size)
+        box, region = carve(donor[Keys.LABEL].bool().any(dim=0).numpy(), size=self.size)
         offset = displacement(donor[Keys.IMAGE], item[Keys.IMAGE])
         part, source, target = _overlap(box, offset, shape=item[Keys.IMAGE].shape[1:])
         moved = torch.from_numpy(region[part]) & _brain(donor, source) & _brain(item, target)
@@ -85,25 +85,17 @@ def carve(lesion: np.ndarray, *, size: float) -> tuple[Box, np.ndarray]:
     return box, distance_transform_edt(~lesion[box]) < rim
 
 
-def displacement(donor: MetaTensor, item: MetaTensor) -> np.ndarray:
-    """Returns the voxels (3,) by which the donor's voxels move to the corresponding place of another brain.
+def displacement(donor: torch.Tensor, item: torch.Tensor) -> np.ndarray:
+    """Returns the voxels (3,) by which the donor's voxels move so that the centres of the boxes around the brains meet.
 
-    Files of one grid, such as BraTS's, are taken for registered, and a place stays the same place. Otherwise the
-    centres of the boxes around the brains fall together.
+    Both images are (modalities, H, W, D). Between brains of a common space such as BraTS's, that is within a few voxels
+    of the same place; a cached case does not tell its place in that space.
     """
-    if _same_grid(donor, item):
-        moved = np.linalg.solve(np.asarray(item.affine), np.asarray(donor.affine))[:3, 3]
-    else:
-        moved = _centre(item) - _centre(donor)
-    return np.round(moved).astype(int)
+    return np.round(_centre(item) - _centre(donor)).astype(int)
 
 
-def _same_grid(one: MetaTensor, other: MetaTensor) -> bool:
-    return all(np.allclose(one.meta[key], other.meta[key]) for key in ("original_affine", "spatial_shape"))
-
-
-def _centre(image: MetaTensor) -> np.ndarray:
-    (box,) = find_objects(image.numpy().any(axis=0).astype(np.uint8))
+def _centre(image: torch.Tensor) -> np.ndarray:
+    (box,) = find_objects(np.asarray(image).any(axis=0).astype(np.uint8))
     return np.array([(side.start + side.stop - 1) / 2 for side in box])
 
 

@@ -18,6 +18,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "resume.stopping": ["StopHandler"],
         "seeding": ["EpochSeedHandler"],
         "skipped_steps": ["SkippedStepHandler"],
-        "weight_average": ["WeightAverageHandler"],
+        "weight_average": ["WeightAverage", "WeightAverageHandler"],
     },
 )

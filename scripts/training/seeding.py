@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seeding of each epoch and iteration, which makes runs repeatable and resumable."""
+"""Seeding of each epoch, which makes runs repeatable and resumable."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from torch.utils.data import Dataset
 class EpochSeedHandler:
     """Seeds each epoch with a number that depends on seed and epoch only, so that a resumed run draws the same.
 
-    PyTorch is seeded anew in each iteration, because a run that resumes within an epoch leaves out the dropout of the
-    iterations before.
-
     Args:
         dataset: dataset whose random transforms are seeded.
         seed: seed of the run.
@@ -28,20 +25,13 @@ class EpochSeedHandler:
         self.seed = seed
 
     def attach(self, engine: Trainer) -> None:
-        """Registers the handler on the start of each epoch and iteration."""
+        """Registers the handler on the start of each epoch."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
-        engine.add_event_handler(Events.ITERATION_STARTED, self._seed_iteration)
 
     def __call__(self, engine: Engine) -> None:
         """Seeds PyTorch, which shuffles the cases, and the random transforms, differently in each process."""
         # trailing zeros do not change the seed: process 0 draws what a single process draws
-        seed = _seed(self.seed, engine.state.epoch, idist.get_rank())
+        words = (self.seed, engine.state.epoch, idist.get_rank())
+        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
         torch.manual_seed(seed)
         set_rnd(self.dataset, seed)
-
-    def _seed_iteration(self, engine: Engine) -> None:
-        torch.manual_seed(_seed(self.seed, engine.state.iteration, idist.get_rank(), 1))
-
-
-def _seed(*words: int) -> int:
-    return int(np.random.SeedSequence(words).generate_state(1)[0])

@@ -10,7 +10,7 @@ import pytest
 from scripts.data.oddities import warn_of_oddities, warn_once
 from tests.data.test_checks import make_scan
 
-PATHS = ["a_t1.nii", "a_t1ce.nii", "a_t2.nii", "a_flair.nii"]
+NAMES = ["a_t1.nii (T1)", "a_t1ce.nii (T1ce)", "a_t2.nii (T2)", "a_flair.nii (FLAIR)"]
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def make_image() -> np.ndarray:
 
 
 def test_a_sound_image_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_oddities(make_image(), PATHS)
+    warn_of_oddities(make_image(), NAMES)
     assert not caplog.records
 
 
@@ -32,20 +32,20 @@ def test_identical_modalities_are_named_once(caplog: pytest.LogCaptureFixture) -
     image = make_image()
     image[3] = image[2]
     for _ in range(2):
-        warn_of_oddities(image, PATHS)
+        warn_of_oddities(image, NAMES)
     (record,) = caplog.records
     assert record.getMessage().startswith("a_t2.nii (T2) and a_flair.nii (FLAIR): are identical")
     image[3, 8, 8, 8] += 1
-    warn_of_oddities(image, PATHS)
+    warn_of_oddities(image, NAMES)
     assert len(caplog.records) == 1
 
 
 def test_a_mask_in_place_of_a_scan_is_named(caplog: pytest.LogCaptureFixture) -> None:
     image = make_image()
     image[1] = 100 * (image[1] > 0)
-    warn_of_oddities(image, ["all.nii"])
-    assert "all.nii (T1ce): is 100 everywhere in the brain, as a mask" in caplog.text
+    warn_of_oddities(image, NAMES)
+    assert "a_t1ce.nii (T1ce): is 100 everywhere in the brain, as a mask" in caplog.text
     image[1, 8, 8, 8] = 99
     caplog.clear()
-    warn_of_oddities(image, ["all.nii"])
+    warn_of_oddities(image, NAMES)
     assert not caplog.records

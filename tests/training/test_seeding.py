@@ -60,18 +60,3 @@ def test_an_epochs_patches_depend_on_seed_and_epoch_alone(workers: int, tmp_path
     assert all(torch.equal(resumed[epoch], whole[epoch]) for epoch in resumed)
     other = patches(7, first_epoch=1, last_epoch=1)
     assert not any(torch.equal(whole[1], images) for images in (whole[2], whole[3], other[1]))
-
-
-def test_an_iterations_dropout_depends_on_seed_and_iteration_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def draws(*, after: int = 0, rank: int = 0) -> list[float]:
-        monkeypatch.setattr("ignite.distributed.get_rank", lambda: rank)
-        trainer, drawn = make_adversarial_trainer(), []
-        trainer.state.iteration = after
-        EpochSeedHandler(Dataset([]), seed=0).attach(trainer)
-        trainer.add_event_handler(Events.ITERATION_STARTED, lambda: drawn.append(torch.rand(1).item()))
-        trainer.run()
-        return drawn
-
-    whole, resumed = draws(), draws(after=1)
-    assert resumed[0] == whole[1]
-    assert len({*whole, *draws(rank=1)}) == 4

@@ -9,7 +9,7 @@ from ignite.engine import Events
 from torch import nn
 
 from scripts.training.checkpoints import BestWeightsHandler
-from scripts.training.weight_average import WeightAverageHandler
+from scripts.training.weight_average import WeightAverage, WeightAverageHandler
 from tests.builders import make_critic, make_evaluator, make_reciprocal_trainer, make_voxelwise_segmenter
 
 
@@ -20,7 +20,7 @@ def test_the_average_is_the_mean_at_first_and_then_exponential_and_is_what_is_va
     saver = BestWeightsHandler(str(tmp_path), networks={"model": network})
     evaluator = make_evaluator(network, handlers=[saver])
     trainer = make_reciprocal_trainer(network, make_critic(), epochs=4, lambda_critic=0.0, learning_rates=(0.1, 0.1))
-    WeightAverageHandler(network, momentum=0.25, validator=evaluator).attach(trainer)
+    WeightAverageHandler(WeightAverage(network, momentum=0.25), validator=evaluator).attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(network.weight.detach().clone()))
     evaluator.add_event_handler(Events.EPOCH_STARTED, lambda: judged.append(network.weight.detach().clone()))
     trainer.run()
@@ -38,13 +38,13 @@ def test_without_a_momentum_or_before_the_first_step_the_weights_are_validated_a
     for momentum in (0.0, 0.5):
         network = make_voxelwise_segmenter()
         evaluator = make_evaluator(network)
-        handler = WeightAverageHandler(network, momentum=momentum, validator=evaluator)
-        handler.attach(make_reciprocal_trainer(network, make_critic()))
+        average = WeightAverage(network, momentum=momentum)
+        WeightAverageHandler(average, validator=evaluator).attach(make_reciprocal_trainer(network, make_critic()))
         with torch.no_grad():
             network.weight.fill_(3)  # as weights that are loaded
         evaluator.add_event_handler(Events.EPOCH_STARTED, _check_weight, network, 3)
         evaluator.run()
-        assert bool(handler.state_dict()) == bool(momentum)
+        assert bool(average.state_dict()) == bool(momentum)
 
 
 def _check_weight(network: nn.Conv3d, expected: float) -> None:

@@ -20,7 +20,7 @@ from scripts.training.resume.loader import ResumableDataLoader
 from scripts.training.resume.run_state import RunState
 from scripts.training.resume.state_files import StateSaver
 from scripts.training.seeding import EpochSeedHandler
-from scripts.training.weight_average import WeightAverageHandler
+from scripts.training.weight_average import WeightAverage, WeightAverageHandler
 from tests.builders import (
     make_cases,
     make_critic,
@@ -46,13 +46,13 @@ def train(folder: Path, *, epochs: int, seed: int, resume: Path | None = None) -
         "optimizer": trainer.state.g_optimizer,
         "critic_optimizer": trainer.state.d_optimizer,
         "lr_scheduler": PolynomialLR(trainer.state.g_optimizer, total_iters=4, power=0.9),
-        "average": WeightAverageHandler(segmenter, momentum=0.3, validator=evaluator),
+        "average": WeightAverage(segmenter, momentum=0.3),
         "run_state": RunState(evaluator, loader=loader),
     }
     handlers = [
         EpochSeedHandler(dataset, seed=0),
         VirtualAdversarialHandler(segmenter, weight=0.2, epsilon=0.03, target="prediction"),
-        saved["average"],
+        WeightAverageHandler(saved["average"], validator=evaluator),
         ValidationHandler(1, evaluator),
         LrScheduleHandler(saved["lr_scheduler"], print_lr=False),
         saved["run_state"],

@@ -5,6 +5,9 @@ import { correctedAffine, OTHER_TYPES, TYPES } from "./nifti_header.js";
 import { codesOf } from "./orientation.js";
 import { general, listed, Refusal, tuple } from "./words.js";
 
+// NIfTI's codes of complex numbers
+const COMPLEX = new Set([32, 1792, 2048]);
+
 // Refuses a header with an absurd type, size or spacing, or whose entries contradict each other.
 export function checkHeader(header) {
   checkUnits(header);
@@ -20,7 +23,8 @@ function checkUnits({ units }) {
 
 function checkSizes({ datatype, shape, affine }) {
   if (!(datatype in TYPES)) {
-    throw new Refusal(`voxels of type ${OTHER_TYPES[datatype] ?? datatype}; only real numbers are allowed, save its magnitude`);
+    const remedy = COMPLEX.has(datatype) ? "save its magnitude" : "save one number a voxel, no colours";
+    throw new Refusal(`voxels of type ${OTHER_TYPES[datatype] ?? datatype}; only real numbers are allowed, ${remedy}`);
   }
   const voxels = shape.slice(0, 3).reduce((product, axis) => product * axis, 1);
   if (!shape.every((axis) => axis > 0 && axis <= CHECKS.MAX_AXIS) || voxels > CHECKS.MAX_VOXELS || shape.length > 5) {
