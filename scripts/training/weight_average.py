@@ -81,5 +81,5 @@ class WeightAverageHandler:
 
     def __call__(self, engine: Trainer) -> None:
         """Adds the weights to the average if the iteration ended with a step."""
-        if engine.state.output.get(STEP_TAKEN):  # type: ignore[union-attr]
+        if engine.state.output.get(STEP_TAKEN):
             self.average.update()
