@@ -35,9 +35,10 @@ from scripts.tools.benchmark.tasks import (
 
 VAT, CRITIC = LOSSES[:1], LOSSES[1:]
 NO_VAT, NO_CRITIC = {"lambda_vat": 0}, {"lambda_critic": 0}
-PAPER = {"vat_interval": 1, "vat_direction": "divergence", "critic_stride": 1}
-FAST = {"vat_interval": 1, "vat_direction": "loss", "critic_stride": 2}
+FLOAT32 = {"amp": False}
 BF16 = {"amp": True, "amp_dtype": "bfloat16"}
+PAPER = {"vat_interval": 1, "vat_direction": "divergence", "critic_stride": 1, **FLOAT32}
+FAST = {"vat_interval": 1, "vat_direction": "loss", "critic_stride": 2, **FLOAT32}
 MARK = "<!-- what follows is written by `python -m scripts.tools.benchmark --page` -->"
 GROUPS = ("steps", "epoch", "loading", "inference", "commands", "scaling")
 
@@ -108,7 +109,7 @@ class Benchmark:
         """Training steps on random patches, with MONAI's own trainers and the zoo's network beside them."""
         peer = {"config_files": self.config_files, "settings": self.settings}
         tasks = [
-            self._step("Dice alone", {**NO_VAT, **NO_CRITIC}, ()),
+            self._step("Dice alone", {**NO_VAT, **NO_CRITIC, **FLOAT32}, ()),
             self._step("Dice and VAT, along the divergence", {**PAPER, **NO_CRITIC}, VAT),
             self._step("Dice and VAT, along the loss", {**FAST, **NO_CRITIC}, VAT),
             self._step("Dice and critic, stride 1", {**PAPER, **NO_VAT}, CRITIC),
