@@ -13,6 +13,7 @@ from torch import nn
 
 from scripts.base.errors import BundleError
 from scripts.base.settings import HALVINGS
+from scripts.method.precision import at_least_float32
 
 
 class BrainInferer(SlidingWindowInferer):
@@ -25,18 +26,30 @@ class BrainInferer(SlidingWindowInferer):
         max_whole_brain_voxels: size in voxels of the largest box that is run as a whole.
         roi_size: size of the window in voxels.
         overlap: overlap of neighbouring windows, which are blended with Gaussian weights.
+        amp_dtype: precision of autocast on the image's device, or None; MONAI's evaluators know autocast on CUDA alone.
     """
 
-    def __init__(self, *, max_whole_brain_voxels: int, roi_size: Sequence[int], overlap: float = 0.5) -> None:
+    def __init__(
+        self,
+        *,
+        max_whole_brain_voxels: int,
+        roi_size: Sequence[int],
+        overlap: float = 0.5,
+        amp_dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(roi_size=roi_size, overlap=overlap, mode="gaussian")
         self.max_whole_brain_voxels = max_whole_brain_voxels
+        self.amp_dtype = amp_dtype
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
-        """Returns the network's output for images (B, modalities, H, W, D)."""
+        """Returns the network's output, of at least float32, for images (B, modalities, H, W, D)."""
         shape = inputs.shape[2:]
-        if min(shape) >= HALVINGS and math.prod(shape) <= self.max_whole_brain_voxels:
-            return network(inputs, *args, **kwargs)
-        return super().__call__(inputs, network, *args, **kwargs)
+        whole = min(shape) >= HALVINGS and math.prod(shape) <= self.max_whole_brain_voxels
+        with torch.autocast(inputs.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
+            output: Any = (
+                network(inputs, *args, **kwargs) if whole else super().__call__(inputs, network, *args, **kwargs)
+            )
+        return at_least_float32(output)
 
 
 class AveragingInferer(Inferer):

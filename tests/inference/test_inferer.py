@@ -31,6 +31,24 @@ def test_the_whole_brain_is_the_networks_own_output() -> None:
         )
 
 
+@pytest.mark.parametrize("max_whole_brain_voxels", [16**3, 0])
+def test_mixed_precision_is_that_of_the_images_device(max_whole_brain_voxels: int) -> None:
+    segmenter, (image, _) = make_segmenter().eval(), make_batch(1)
+    with torch.no_grad():
+        plain, mixed = (
+            BrainInferer(max_whole_brain_voxels=max_whole_brain_voxels, roi_size=(16, 16, 16), amp_dtype=dtype)(
+                image, segmenter
+            )
+            for dtype in (None, torch.bfloat16)
+        )
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            wanted = segmenter(image).float()
+    assert mixed.dtype == torch.float32
+    assert not torch.equal(mixed, plain)
+    # a window is weighted, summed and divided in the network's precision: three roundings
+    torch.testing.assert_close(mixed, wanted, rtol=3 * 2**-8, atol=0)
+
+
 @pytest.mark.parametrize("shape", [(3, 3, 3), (15, 20, 20), (20, 20, 1)])
 def test_a_brain_thinner_than_the_network_can_halve_is_run_by_windows(shape: tuple[int, int, int]) -> None:
     with torch.no_grad():

@@ -45,7 +45,6 @@ class RobustnessEvaluation:
         seed: seed of artefacts and random changes.
         output_dir: folder of robustness.csv, robustness.json and robustness.png.
         device: device of the networks.
-        autocast: returns the context of mixed precision in which they run.
 
     Raises:
         BundleError: if an artefact, a severity or a norm is unknown or out of range.
@@ -63,7 +62,6 @@ class RobustnessEvaluation:
         seed: int = 0,
         output_dir: PathLike,
         device: torch.device,
-        autocast: Callable[[], torch.autocast],
     ) -> None:
         self.dataset = dataset
         self.networks = networks
@@ -73,7 +71,6 @@ class RobustnessEvaluation:
         self.seed = seed
         self.folder = Path(output_dir)
         self.device = device
-        self.autocast = autocast
 
     def results_of(self, cases: Sequence[str]) -> list[Path]:
         """Returns the paths of the files."""
@@ -110,14 +107,13 @@ class RobustnessEvaluation:
 
         def attack(network: nn.Module) -> torch.Tensor:
             # through the inferer, so that the gradient is that of the evaluated prediction
-            with self.autocast():
-                change = ATTACKS[kind](lambda x: self.inferer(x, network), clean, truth, rms=severity, seed=seed)
+            change = ATTACKS[kind](lambda x: self.inferer(x, network), clean, truth, rms=severity, seed=seed)
             return clean + change
 
         return attack
 
     def _dice(self, image: torch.Tensor, truth: torch.Tensor, network: nn.Module) -> np.ndarray:
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad():
             logits = self.inferer(image, network)
         prediction = (_plain(logits) > 0).float().cpu()  # a probability above 0.5
         return compute_dice(prediction, _plain(truth)[None], ignore_empty=False)[0].numpy()

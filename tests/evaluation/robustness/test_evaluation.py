@@ -41,7 +41,6 @@ def evaluate(folder: Path, networks: Mapping[str, nn.Module], **options: Any) ->
         networks,
         output_dir=folder,
         device=torch.device("cpu"),
-        autocast=lambda: torch.autocast("cpu", enabled=False),
         **{"inferer": lambda image, network: network(image), **options},
     )
     evaluation.run()
