@@ -16,8 +16,7 @@ logger = logging.getLogger(__name__)
 # what follows the patient in the id of a case, one ending after the other
 _ENDINGS = re.compile(
     r"(?<=.)("
-    r"(?<=^brats1[789])(?!)"  # keeps the alternatives below in one column
-    r"|(?<=\d{4})-\d{3}"  # BraTS 2023 and later: BraTS-GLI-00000-001
+    r"(?<=\d{4})-\d{3}"  # BraTS 2023 and later: BraTS-GLI-00000-001
     r"|[_-](ses|session|visit|scan|exam|study|time|timepoint|tp|week|wk|month|day|year|fu|follow[_-]?up)"
     r"[_-]?\d+[a-z]?([_-]\d{1,2})?"  # BIDS, LUMIERE (week-000-1), UCSF-PDGM (FU001d), UCSF-ALPTDG (time1)
     r"|[_-]ses-[a-z0-9]+"  # BIDS: any label
@@ -33,12 +32,15 @@ _STEM = re.compile(r"(?P<stem>.*[a-z0-9]*\d[a-z0-9]*)[_.-](?P<last>[a-z]+|[a-z]*
 
 def patient_of(case: str) -> str:
     """Returns a case's patient: its id without the endings by which data sets tell time points."""
-    for data_set in (_BRATS_2017, _UPENN):
-        if match := data_set.fullmatch(case):
-            return match[1]
+    if match := _of_known_data_set(case):
+        return match[1]
     while match := _ENDINGS.search(case):
         case = case[: match.start()]
     return case
+
+
+def _of_known_data_set(case: str) -> re.Match[str] | None:
+    return _BRATS_2017.fullmatch(case) or _UPENN.fullmatch(case)
 
 
 def set_patients(items: Sequence[Item], pattern: str) -> None:
@@ -65,7 +67,7 @@ def set_patients(items: Sequence[Item], pattern: str) -> None:
 def warn_of_shared_stems(items: Iterable[Item]) -> None:
     """Warns where patients' ids differ in a short ending alone, which may be a time point that is not known here."""
     stems: dict[str, list[str]] = defaultdict(list)
-    patients = sorted({item["patient"] for item in items})
+    patients = sorted({item["patient"] for item in items if not _of_known_data_set(item["case"])})
     for patient in patients:
         if match := _STEM.fullmatch(patient):
             stems[match["stem"]].append(patient)

@@ -73,6 +73,7 @@ def test_a_pattern_that_does_not_fit_is_refused(pattern: str, expected: str) -> 
         (["BRATS_001", "BRATS_002", "BraTS-GLI-00001-000"], None),
         (["BraTS20_Training_001", "BraTS20_Training_002"], None),
         (["UCSF-PDGM-0004", "UCSF-PDGM-0005"], None),
+        (["Brats18_TCIA01_201_1", "Brats18_TCIA01_425_1", "Brats18_CBICA_ABM_1"], None),
     ],
 )
 def test_ids_that_could_be_of_one_patient_are_warned_of(
