@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from scripts.base.errors import report_bundle_errors
-from scripts.browser.runtime import ARCHIVE, ARCHIVES, COMMAND, fetch_archive
+from scripts.browser.packages import ARCHIVES, fetch_packages
 from scripts.browser.site import build_site, write_site
 
 BUNDLE = Path(__file__).resolve().parents[2]
@@ -22,12 +22,12 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="where to write it")
     parser.add_argument(
-        "--onnxruntime", type=Path, metavar="FILE", help=f"{ARCHIVE}, as `{COMMAND}` writes it (default: fetch it so)"
+        "--packages", type=Path, default=ARCHIVES, help="folder of npm packages, fetched where absent (output/npm)"
     )
     parser.add_argument("--ckpt_dir", default=str(BUNDLE / "models"), help="folder of model.pt and critic.pt (models)")
     args = parser.parse_args()
-    archive = args.onnxruntime or fetch_archive(ARCHIVES)
-    files = build_site(archive, config_file=BUNDLE / "configs" / "inference.yaml", ckpt_dir=args.ckpt_dir)
+    fetch_packages(args.packages)
+    files = build_site(args.packages, config_file=BUNDLE / "configs" / "inference.yaml", ckpt_dir=args.ckpt_dir)
     write_site(args.folder, files)
     megabytes = sum(map(len, files.values())) / 1e6
     print(f"{len(files)} files, {megabytes:.1f} MB, are in {args.folder}; serve it by any web server, for example")

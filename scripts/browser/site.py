@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser
 
 from scripts.base.results import is_result, refuse_replacing, write_result
 from scripts.browser.networks import export_networks
-from scripts.browser.runtime import PACKAGE, VERSION, read_runtime
+from scripts.browser.packages import PACKAGES, read_packages
 from scripts.browser.settings import settings_module
 from scripts.data.phantoms import FIELD_OF_VIEW, WHITE_MATTER, make_phantom
 from scripts.web.pages import WEB as SHARED_WEB
@@ -28,11 +28,11 @@ PHANTOM_SEED, PHANTOM_SHAPE = 4, (96, 96, 80)
 MANIFEST = "files.json"  # the list of the page's files
 
 
-def build_site(archive: Path, *, config_file: Path, ckpt_dir: str) -> dict[str, bytes]:
+def build_site(packages: Path, *, config_file: Path, ckpt_dir: str) -> dict[str, bytes]:
     """Returns the files of the page by their paths.
 
     Args:
-        archive: npm package of ONNX Runtime Web.
+        packages: folder of the npm packages' archives.
         config_file: inference.yaml.
         ckpt_dir: folder of model.pt and critic.pt.
     """
@@ -43,12 +43,11 @@ def build_site(archive: Path, *, config_file: Path, ckpt_dir: str) -> dict[str, 
     files["browser.css"] = (WEB / "browser.css").read_bytes()
     files["settings.js"] = settings_module(config).encode()
     files["LICENSES.txt"] += (WEB / "LICENSES.txt").read_bytes()
-    runtime = read_runtime(archive)
-    files["onnxruntime.mjs"] = runtime["onnxruntime.mjs"]
-    files["onnxruntime.wasm.gz"] = gzip.compress(runtime["onnxruntime.wasm"], mtime=0)
+    for name, content in read_packages(packages).items():
+        files |= {f"{name}.gz": gzip.compress(content, mtime=0)} if name.endswith(".wasm") else {name: content}
     files |= export_networks(config, ckpt_dir)
     files |= _phantom()
-    files["index.html"] = render(WEB / "page.html", runtime=f"{PACKAGE} {VERSION}").encode()
+    files["index.html"] = render(WEB / "page.html", packages=PACKAGES).encode()
     version = hashlib.sha256(b"".join(name.encode() + content for name, content in sorted(files.items()))).hexdigest()
     files["service_worker.js"] = files["service_worker.js"].replace(b"VERSION_OF_THE_FILES", version[:16].encode())
     sizes = {name: len(content) for name, content in sorted(files.items())}

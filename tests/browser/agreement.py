@@ -13,7 +13,7 @@ import numpy as np
 
 from scripts.base.errors import BundleError
 from scripts.brats import REGIONS
-from scripts.browser.runtime import ARCHIVES, fetch_archive
+from scripts.browser.packages import ARCHIVES, fetch_packages
 from scripts.browser.site import build_site, write_site
 from tests.browser.served import serve
 from tests.browser.test_page import PATIENCE, PLAIN, download, infer, segment
@@ -32,7 +32,8 @@ def main(folders: list[str]) -> None:
 
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         root = Path(place)
-        files = build_site(fetch_archive(ARCHIVES), config_file=BUNDLE / INFERENCE, ckpt_dir=str(BUNDLE / "models"))
+        fetch_packages(ARCHIVES)
+        files = build_site(ARCHIVES, config_file=BUNDLE / INFERENCE, ckpt_dir=str(BUNDLE / "models"))
         write_site(root / "page", files)
         with serve(root) as (address, _):
             page = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS).new_page()

@@ -18,11 +18,12 @@ from monai.utils import optional_import
 
 from scripts.base.results import LIST
 from scripts.brats import REGION_VALUES, REGIONS
-from scripts.browser.runtime import ARCHIVE, ARCHIVES
+from scripts.browser.packages import ARCHIVES, PACKAGES
 from scripts.browser.site import build_site, write_site
 from scripts.data.phantoms import make_phantom
 from scripts.data.predictions import is_prediction
 from tests.browser.served import serve
+from tests.dicom_builder import Grid, pydicom, save_case
 from tests.outputs import label_dice
 from tests.test_workflows import BUNDLE, INFERENCE, REAL_CASES, run_bundle
 
@@ -54,11 +55,11 @@ class Site(NamedTuple):
 def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if not optional_import("onnx")[1]:
         pytest.skip("ONNX is not installed: requirements-export.txt")
-    if not (ARCHIVES / ARCHIVE).is_file():
-        pytest.skip(f"{ARCHIVE} is not in {ARCHIVES}: `python -m scripts.browser FOLDER` fetches it")
+    if absent := [package.archive for package in PACKAGES if not (ARCHIVES / package.archive).is_file()]:
+        pytest.skip(f"{absent[0]} is not in {ARCHIVES}: `python -m scripts.browser FOLDER` fetches it")
     root = tmp_path_factory.mktemp("root")
     folder = root / "tools" / "segmentation"
-    write_site(folder, build_site(ARCHIVES / ARCHIVE, config_file=BUNDLE / INFERENCE, ckpt_dir=str(BUNDLE / "models")))
+    write_site(folder, build_site(ARCHIVES, config_file=BUNDLE / INFERENCE, ckpt_dir=str(BUNDLE / "models")))
     with serve(root) as (address, asked):
         yield Site(f"{address}/tools/segmentation/", asked, folder)
 
@@ -109,9 +110,11 @@ def is_own(url: str, site: Site) -> bool:
     return url.startswith((site.address, "data:", "blob:"))
 
 
-def segment(page: Any, files: list[Path], case: str) -> None:
+def segment(page: Any, files: list[Path] | None, case: str) -> None:
+    """Segments files, or what has been chosen, and waits for the result."""
     page.evaluate("delete document.documentElement.dataset.result")
-    page.set_input_files("#files", [str(path) for path in files])
+    if files:
+        page.set_input_files("#files", [str(path) for path in files])
     page.click("#segment")
     page.wait_for_selector(f"html[data-result='{case}'], #problem:not([hidden])", timeout=PATIENCE)
     assert page.inner_text("#problem") == ""
@@ -224,6 +227,60 @@ def test_a_cancelled_case_can_be_segmented_again_without_a_network(
         page.context.set_offline(False)
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The phantom as DICOM series: folders as the commands want them, of descriptions that tell nothing."""
+    pytest.importorskip("pydicom", reason="pydicom is not installed: requirements-dicom.txt")
+    folder = tmp_path_factory.mktemp("dicom") / "study" / CASE
+    frames = make_phantom(4, shape=SHAPE)[0].transpose(0, 3, 2, 1)
+    save_case(folder, frames, Grid(spacing=(2.0, 2.0, 2.0)))
+    return folder
+
+
+def test_dicom_series_are_segmented_as_by_the_commands_without_a_network(
+    page: Any, study: Path, tmp_path: Path
+) -> None:
+    expected = infer(study.parent, tmp_path / "expected")
+    # as from an archive: numbered folders, and descriptions
+    export = tmp_path / "EXPORT"
+    for number, (name, words) in enumerate(zip(("t2", "t1ce", "t1", "flair"), ("t2 tse", "T1 +C", "T1", "T2 FLAIR"))):
+        for path in (study / name).iterdir():
+            instance = pydicom.dcmread(path)
+            instance.SeriesDescription = words
+            (export / f"SER{number}").mkdir(parents=True, exist_ok=True)
+            instance.save_as(export / f"SER{number}" / path.stem)
+    (export / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    page.context.set_offline(True)
+    try:
+        page.set_input_files("#folder", export)
+        page.wait_for_selector("#case:text-is('EXPORT')")
+        segment(page, None, "EXPORT")
+    finally:
+        page.context.set_offline(False)
+    saved = download(page, "#save-labels", tmp_path)
+    own, of_commands = (nib.as_closest_canonical(image(path)) for path in (saved, expected / f"{CASE}_seg.nii.gz"))
+    np.testing.assert_allclose(own.affine, of_commands.affine, atol=1e-3)
+    for value in (1, 2, 4):
+        assert label_dice(own.get_fdata() == value, of_commands.get_fdata() == value) >= 0.99
+
+
+def test_faulty_dicom_gives_one_line(page: Any, study: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(study, tmp_path / CASE)
+    (folder / "t2" / "020.dcm").unlink()
+    page.set_input_files("#folder", folder)
+    page.wait_for_selector("#segment:enabled")
+    page.click("#segment")
+    page.wait_for_selector("#problem:not([hidden])")
+    stack = "is not a regular stack of slices: a slice is missing, turned or out of place; export it again"
+    assert page.inner_text("#problem") == f"3 scan 3.nii: {stack}"
+    cut = folder / "flair" / "007.dcm"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    page.set_input_files("#folder", folder)
+    page.wait_for_selector("#problem:has-text('truncated')")
+    said = f"{CASE}/flair/007.dcm: is truncated, it ends before its pixels do; copy it again"
+    assert page.inner_text("#problem") == said
+
+
 def test_policy_forbids_inline_scripts_and_other_addresses(browser: Any, site: Site) -> None:
     opened = browser.new_page()  # of its own, for what is blocked shows on the console
     opened.goto(site.address)
@@ -246,7 +303,7 @@ def test_first_load_is_small_and_everything_is_in_the_folder(site: Site, page: A
     assert {name for name in found if not name.endswith(LIST)} == {*listed, "files.json"}
     assert all(path.startswith("/tools/segmentation/") for path in site.asked)
     text = (site.folder / "LICENSES.txt").read_text()
-    assert all(name in text for name in ("NiiVue", "ONNX Runtime", "Eigen", "Apache License 2.0"))
+    assert all(name in text for name in ("NiiVue", "ONNX Runtime", "Eigen", "dcm2niix", "CharLS", "OpenJPEG"))
 
 
 def test_page_fits_a_phone_and_its_controls_have_names(browser: Any, site: Site) -> None:

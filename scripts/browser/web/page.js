@@ -1,6 +1,7 @@
 // The page: scans in, a segmentation out. What computes is in steps/ and runs in a worker.
 import { loadAssets } from "./assets.js";
 import { chosen, filesOfDrop, showAssignment } from "./assignment.js";
+import { withoutDicom } from "./dicom.js";
 import { isolate } from "./isolation.js";
 import { savePicture } from "./picture.js";
 import { saveConfidence, saveLabels, showRegions, showTimes, showWarnings } from "./results.js";
@@ -18,7 +19,7 @@ const WORDS = {
   restore: "Bringing the result to the scans' grid",
 };
 const SHARES = { read: [0, 0.3], prepare: [0.3, 0.45], segment: [0.45, 0.85], judge: [0.85, 0.9], restore: [0.9, 1] };
-const state = { found: null, segmenter: null, result: null, running: false };
+const state = { found: null, segmenter: null, result: null, running: false, converting: false };
 
 const say = (words) => (byId("status").textContent = words);
 
@@ -42,24 +43,32 @@ const complaining = (action) => async (...given) => {
 function reflect() {
   const slots = state.found ? Object.values(chosen()) : [];
   const isComplete = slots.length === MODALITIES.length && slots.every(Boolean);
-  byId("segment").disabled = !isComplete || !state.segmenter || state.running;
+  byId("segment").disabled = !isComplete || !state.segmenter || state.running || state.converting;
   byId("cancel").hidden = byId("progress").hidden = !state.running;
-  for (const control of all("#drop button, #assignment select")) control.disabled = state.running;
+  for (const control of all("#drop button, #assignment select")) control.disabled = state.running || state.converting;
 }
 
-const take = complaining((entries) => {
-  state.found = findCase(entries);
-  showAssignment(state.found);
+const take = complaining(async (entries) => {
+  state.converting = true;
   reflect();
+  try {
+    state.found = findCase(await withoutDicom(entries, (count) => say(`Converting ${count} DICOM files …`)));
+    showAssignment(state.found);
+  } finally {
+    state.converting = false;
+    reflect();
+  }
+  say(state.segmenter ? "Ready." : "");
   if (state.found.problem) throw new Error(`${state.found.id}: ${state.found.problem}`);
-  if (state.segmenter) say("Ready.");
 });
 
 const segment = complaining(async () => {
-  const files = Object.entries(chosen()).map(([modality, { file }]) => ({ modality, file }));
+  const files = Object.entries(chosen()).map(([modality, { file, fault }]) => ({ modality, file, fault }));
   const names = files.map(({ file }) => file);
   const twice = files.find(({ file }, index) => names.indexOf(file) !== index);
   if (twice) throw new Error(`${twice.file.name}: is chosen twice; choose another file for ${twice.modality}`);
+  const faulty = files.find(({ fault }) => fault);
+  if (faulty) throw new Error(`${faulty.file.name}: ${faulty.fault}`);
   state.running = true;
   reflect();
   try {
@@ -116,7 +125,7 @@ function listen() {
   document.addEventListener("drop", async (event) => {
     event.preventDefault();
     byId("drop").classList.remove("over");
-    if (!state.running) await take(await filesOfDrop(event.dataTransfer));
+    if (!state.running && !state.converting) await take(await filesOfDrop(event.dataTransfer));
   });
 }
 

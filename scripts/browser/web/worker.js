@@ -1,7 +1,7 @@
 // The worker in which a case is segmented, so that the page stays responsive.
 import { openNetworks } from "./steps/networks.js";
 import { segmentCase } from "./steps/segment.js";
-import { Refusal } from "./steps/words.js";
+import { explained } from "./steps/words.js";
 
 let networks;
 
@@ -17,12 +17,6 @@ self.addEventListener("message", async ({ data: { assets, files } }) => {
       self.postMessage({ result }, arrays.map(({ buffer }) => buffer));
     }
   } catch (error) {
-    self.postMessage({ problem: error instanceof Refusal ? error.message : explained(error) });
+    self.postMessage({ problem: explained(error) });
   }
 });
-
-function explained(error) {
-  const words = String(error?.message ?? error).split("\n")[0];
-  const isMemory = error instanceof RangeError || /memory|bad_alloc|allocat/i.test(words);
-  return isMemory ? `the memory is full (${words}); close other tabs and programs, or use a machine with 2 GB free` : words;
-}

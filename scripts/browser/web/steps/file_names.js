@@ -30,16 +30,17 @@ export function parsePath(path) {
 
 export const isVolume = (path) => SUFFIX.test(path);
 
-// Finds one case among files [{ path, file }]: its id and the entry of each modality, null where no name tells it.
+// Finds one case among files [{ path, file }], whose names tell the modality unless `told` does. Returns its id, all
+// volumes, the entry of each modality, null where it is not clear, and what is not clear.
 export function findCase(entries) {
   const volumes = entries.filter(({ path }) => isVolume(path) && !path.split("/").at(-1).startsWith("."));
-  if (!volumes.length) throw new Refusal(`no case found (found ${shown(entries)}); give four NIfTI files (.nii or .nii.gz)`);
+  if (!volumes.length) throw new Refusal(`no case found (found ${shown(entries)}); give four NIfTI files (.nii or .nii.gz) or DICOM series`);
   const cases = new Map();
   for (const entry of volumes) {
-    const { case: id, kind } = parsePath(entry.path);
+    const { case: id, kind } = entry.told ?? parsePath(entry.path);
     if (!MODALITIES.includes(kind)) continue;
     if (!cases.has(id)) cases.set(id, new Map());
-    cases.get(id).set(kind, cases.get(id).get(kind) ?? entry);
+    cases.get(id).set(kind, [...(cases.get(id).get(kind) ?? []), entry]);
   }
   const complete = [...cases].filter(([, found]) => found.size === MODALITIES.length);
   if (complete.length > 1) {
@@ -47,13 +48,21 @@ export function findCase(entries) {
     throw new Refusal(`holds ${complete.length} cases (${names} ...); give the files of one`);
   }
   const [id, found] = complete[0] ?? [...cases].sort((a, b) => b[1].size - a[1].size)[0] ?? ["", new Map()];
-  const missing = MODALITIES.filter((modality) => !found.has(modality));
   return {
     id: id || "case",
     volumes,
-    slots: Object.fromEntries(MODALITIES.map((modality) => [modality, found.get(modality) ?? null])),
-    problem: missing.length ? `has no ${missing.join(" and no ")} file (found ${shown(volumes)}); choose it in the list` : "",
+    slots: Object.fromEntries(MODALITIES.map((modality) => [modality, found.get(modality)?.length === 1 ? found.get(modality)[0] : null])),
+    problem: problemOf(found, volumes),
   };
+}
+
+function problemOf(found, volumes) {
+  const missing = MODALITIES.filter((modality) => !found.has(modality));
+  const words = missing.length ? [`has no ${missing.join(" and no ")} file (found ${shown(volumes)})`] : [];
+  for (const [modality, entries] of found) {
+    if (entries.length > 1) words.push(`${modality} may be ${entries.map(({ path }) => path).join(" or ")}`);
+  }
+  return words.length ? `${words.join("; ")}; choose it in the list` : "";
 }
 
 function shown(entries) {

@@ -30,3 +30,11 @@ function escaped(sign) {
   const hex = code.toString(16);
   return named[sign] ?? (code < 256 ? `\\x${hex.padStart(2, "0")}` : code < 65536 ? `\\u${hex.padStart(4, "0")}` : `\\U${hex.padStart(8, "0")}`);
 }
+
+// What the page says of an error: a refusal's own words, or one line.
+export function explained(error) {
+  if (error instanceof Refusal) return error.message;
+  const words = String(error?.message ?? error).split("\n")[0];
+  const isMemory = error instanceof RangeError || /memory|bad_alloc|allocat|OOM/i.test(words);
+  return isMemory ? `the memory is full (${words}); close other tabs and programs, or use a machine with 2 GB free` : words;
+}
