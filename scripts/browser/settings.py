@@ -33,6 +33,7 @@ def page_settings(config: ConfigParser) -> dict[str, Any]:
     scaling = ScaleBrainIntensityd("image")
     return {
         "MODALITIES": brats.MODALITIES,
+        "MSD_CHANNELS": brats.MSD_CHANNELS,
         "TISSUES": {value: tissue._asdict() for value, tissue in brats.TISSUES.items()},
         "REGION_ORDER": brats.REGIONS,
         "REGION_NAMES": brats.REGION_NAMES,

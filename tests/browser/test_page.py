@@ -17,7 +17,7 @@ import pytest
 from monai.utils import optional_import
 
 from scripts.base.results import LIST
-from scripts.brats import REGION_VALUES, REGIONS
+from scripts.brats import MSD_CHANNELS, REGION_VALUES, REGIONS
 from scripts.browser.packages import ARCHIVES, PACKAGES
 from scripts.browser.site import build_site, write_site
 from scripts.data.phantoms import make_phantom
@@ -225,6 +225,18 @@ def test_a_cancelled_case_can_be_segmented_again_without_a_network(
         page.wait_for_selector("html[data-page=ready]", timeout=PATIENCE)
     finally:
         page.context.set_offline(False)
+
+
+def test_one_4d_file_is_segmented_as_four_files(page: Any, scans: list[Path], expected: Path, tmp_path: Path) -> None:
+    volumes = [image(scans[index]) for index in np.argsort(MSD_CHANNELS)]
+    four = np.stack([np.asarray(volume.dataobj) for volume in volumes], axis=-1)
+    nib.save(nib.Nifti1Image(four, volumes[0].affine), tmp_path / f"{CASE}.nii.gz")
+    segment(page, [tmp_path / f"{CASE}.nii.gz"], CASE)
+    assert_same(page, expected, CASE, tmp_path)
+    page.select_option("[data-slot=T2]", label=f"{CASE}.nii.gz, volume 1")
+    page.click("#segment")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#problem") == f"{CASE}.nii.gz, volume 1: is chosen twice; choose another file for FLAIR"
 
 
 @pytest.fixture(scope="module")

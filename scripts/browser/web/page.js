@@ -9,6 +9,8 @@ import { Cancelled, Segmenter } from "./segmenter.js";
 import { MODALITIES } from "./settings.js";
 import { all, byId } from "./slice_viewer.js";
 import { findCase } from "./steps/file_names.js";
+import { splitFiles } from "./steps/four_volumes.js";
+import { nameOf } from "./steps/nifti_file.js";
 import { showResult } from "./viewer.js";
 
 const WORDS = {
@@ -52,7 +54,8 @@ const take = complaining(async (entries) => {
   state.converting = true;
   reflect();
   try {
-    state.found = findCase(await withoutDicom(entries, (count) => say(`Converting ${count} DICOM files …`)));
+    const files = await withoutDicom(entries, (count) => say(`Converting ${count} DICOM files …`));
+    state.found = findCase(await splitFiles(files));
     showAssignment(state.found);
   } finally {
     state.converting = false;
@@ -63,12 +66,14 @@ const take = complaining(async (entries) => {
 });
 
 const segment = complaining(async () => {
-  const files = Object.entries(chosen()).map(([modality, { file, fault }]) => ({ modality, file, fault }));
-  const names = files.map(({ file }) => file);
-  const twice = files.find(({ file }, index) => names.indexOf(file) !== index);
-  if (twice) throw new Error(`${twice.file.name}: is chosen twice; choose another file for ${twice.modality}`);
-  const faulty = files.find(({ fault }) => fault);
-  if (faulty) throw new Error(`${faulty.file.name}: ${faulty.fault}`);
+  const entries = Object.entries(chosen());
+  const names = entries.map(([, { file, volume }]) => nameOf(file, volume));
+  entries.forEach(([modality, entry], index) => {
+    const isTwice = entries.slice(0, index).some(([, other]) => other === entry);
+    if (isTwice) throw new Error(`${names[index]}: is chosen twice; choose another file for ${modality}`);
+    if (entry.fault) throw new Error(`${names[index]}: ${entry.fault}`);
+  });
+  const files = entries.map(([modality, { file, volume }]) => ({ modality, file, volume }));
   state.running = true;
   reflect();
   try {

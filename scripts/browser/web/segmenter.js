@@ -20,7 +20,7 @@ export class Segmenter {
     this.worker.postMessage({ assets: this.assets });
   }
 
-  // Segments [{ modality, file }]; `onStage(stage, share)` hears of progress.
+  // Segments [{ modality, file, volume }]; `onStage(stage, share)` hears of progress.
   async segment(files, onStage) {
     await this.ready;
     return new Promise((resolve, reject) => {

@@ -33,7 +33,7 @@ export const isVolume = (path) => SUFFIX.test(path);
 // Finds one case among files [{ path, file }], whose names tell the modality unless `told` does. Returns its id, all
 // volumes, the entry of each modality, null where it is not clear, and what is not clear.
 export function findCase(entries) {
-  const volumes = entries.filter(({ path }) => isVolume(path) && !path.split("/").at(-1).startsWith("."));
+  const volumes = entries.filter(({ path, told }) => (told || isVolume(path)) && !path.split("/").at(-1).startsWith("."));
   if (!volumes.length) throw new Refusal(`no case found (found ${shown(entries)}); give four NIfTI files (.nii or .nii.gz) or DICOM series`);
   const cases = new Map();
   for (const entry of volumes) {

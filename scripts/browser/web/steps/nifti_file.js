@@ -6,16 +6,32 @@ import { Refusal } from "./words.js";
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const OF_WEB_PAGES = ["<!doctype", "<html", "<?xml"];
 
-// Returns { name, shape, affine, voxels }, voxels as float32, x fastest. Refusals begin with the file's name.
-export async function readVolume(file) {
+// Returns { name, shape, affine, voxels }, voxels as float32, x fastest, of a file or of one `volume` in it, counted from 0.
+// Refusals begin with the name.
+export async function readVolume(file, volume) {
+  const name = nameOf(file, volume);
   try {
     refuseMisnamed(file.name, new Uint8Array(await file.slice(0, 64).arrayBuffer()));
-    const source = file.name.toLowerCase().endsWith(".gz") ? file.stream().pipeThrough(new DecompressionStream("gzip")) : file.stream();
-    return { name: file.name, ...(await readFrom(source.getReader())) };
+    return { name, ...(await readFrom(readerOf(file), volume)) };
   } catch (error) {
-    if (error instanceof Refusal) throw new Refusal(`${file.name}: ${error.message}`);
-    throw new Refusal(`${file.name}: ${unreadable(error.message).message}`);
+    if (error instanceof Refusal) throw new Refusal(`${name}: ${error.message}`);
+    throw new Refusal(`${name}: ${unreadable(error.message).message}`);
   }
+}
+
+export const nameOf = (file, volume) => (volume === undefined ? file.name : `${file.name}, volume ${volume + 1}`);
+
+// The bytes in which a header is.
+export async function firstBytes(file) {
+  const reader = readerOf(file);
+  const bytes = await begin(reader, LARGEST_HEADER);
+  reader.cancel().catch(() => {});
+  return bytes;
+}
+
+function readerOf(file) {
+  const isPacked = file.name.toLowerCase().endsWith(".gz");
+  return (isPacked ? file.stream().pipeThrough(new DecompressionStream("gzip")) : file.stream()).getReader();
 }
 
 function refuseMisnamed(path, head) {
@@ -30,7 +46,7 @@ function refuseMisnamed(path, head) {
   if (name.endsWith(".nii") && isGzip) throw new Refusal(`is compressed, although its name does not say so; rename it to ${path}.gz`);
 }
 
-async function readFrom(reader) {
+async function readFrom(reader, volume) {
   let bytes = await begin(reader, LARGEST_HEADER);
   const header = readHeader(bytes);
   checkHeader(header);
@@ -48,9 +64,11 @@ async function readFrom(reader) {
     bytes = await next(reader);
   }
   if (filled < end) throw new Refusal("is truncated, it ends before its voxels do; copy it again");
-  const voxels = scaled(content.buffer.slice(start, end), Type, header);
+  const shape = header.shape.slice(0, volume === undefined ? undefined : 3);
+  const size = shape.reduce((product, axis) => product * axis, Type.BYTES_PER_ELEMENT);
+  const first = start + (volume ?? 0) * size;
+  const voxels = scaled(content.buffer.slice(first, first + size), Type, header);
   if (!voxels.every(Number.isFinite)) throw new Refusal("has NaN or infinite voxels; set them to 0 or export the scan again");
-  const shape = [...header.shape];
   while (shape.length > 3 && shape.at(-1) === 1) shape.pop();
   return { shape, affine: header.affine, voxels };
 }

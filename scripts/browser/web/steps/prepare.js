@@ -13,11 +13,12 @@ import { shareOutline } from "./ringing.js";
 import { checkSkull } from "./skull.js";
 import { Refusal } from "./words.js";
 
-// Reads and checks the files [{ modality, file }] of a case in their order; returns their volumes.
+// Reads and checks the files [{ modality, file, volume }] of a case in their order; returns their volumes. `volume` is given
+// where a file holds several.
 export async function readCase(files, onShare = () => {}) {
   const volumes = [];
-  for (const [index, { modality, file }] of files.entries()) {
-    volumes.push({ modality, ...(await readVolume(file)) });
+  for (const [index, { modality, file, volume }] of files.entries()) {
+    volumes.push({ modality, ...(await readVolume(file, volume)) });
     onShare((index + 1) / files.length);
   }
   for (const volume of volumes) {
