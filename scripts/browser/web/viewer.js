@@ -8,7 +8,7 @@ const { labels: NAMES, ...COLOURS } = labelColours(TISSUES); // with names NiiVu
 const nv = createViewer({ crosshairWidth: 1, crosshairWidthUnit: "mm", loadingText: "" });
 const shown = { result: null, modality: "FLAIR", region: "TC", images: {} };
 const queue = taskQueue((error) => {
-  byId("problem").textContent = `The viewer cannot show this: ${error.message}`;
+  byId("problem").textContent = `The viewer cannot show this: ${error.message}; the results can still be saved, WebGL 2 is needed to see them`;
   byId("problem").hidden = false;
 });
 
