@@ -32,10 +32,19 @@ export async function convertSeries(files, create, wasmBinary) {
   const names = FS.readdir("/out").filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -".json".length));
   if (!names.length) throw new Refusal(`no series found in ${files.length} DICOM files such as ${files[0].path}; give series of images`);
   return names.map((name) => {
-    const { SeriesNumber = "", SeriesDescription = "" } = JSON.parse(FS.readFile(`/out/${name}.json`, { encoding: "utf8" }));
+    const { SeriesNumber = "", SeriesDescription = "" } = sidecarOf(FS.readFile(`/out/${name}.json`, { encoding: "utf8" }));
     const bytes = FS.readFile(`/out/${name}.nii`);
     return { path: files[parseInt(name)].path, number: SeriesNumber, description: SeriesDescription, bytes, fault: faultOf(bytes, said, name) };
   });
+}
+
+// dcm2niix writes a tab in a description as JSON does not allow it
+function sidecarOf(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
 }
 
 function faultOf(bytes, said, name) {
