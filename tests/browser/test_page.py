@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from monai.utils import optional_import
 
 from scripts.base.results import LIST
-from scripts.brats import MSD_CHANNELS, REGION_VALUES, REGIONS
+from scripts.brats import MSD_CHANNELS, REGION_VALUES, REGIONS, TISSUES
 from scripts.browser.packages import ARCHIVES, PACKAGES
 from scripts.browser.site import build_site, write_site
 from scripts.data.phantoms import make_phantom
@@ -37,6 +38,11 @@ PLAIN = {"segmenter": "$@network_def.to(@device)"}
 RECORD = """() => {
   window.said = [];
   setInterval(() => window.said.push(document.getElementById("status").textContent), 30);
+}"""
+OPAQUE = """() => {
+  const slider = document.querySelector("[data-overlay=label]");
+  slider.value = 100;
+  slider.dispatchEvent(new Event("input"));
 }"""
 DROP = """async ([names, contents]) => {
   const data = new DataTransfer();
@@ -68,13 +74,13 @@ def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A phantom whose voxels are said to have 2 mm: a small head, so that the networks are fast."""
+    """A phantom whose voxels are said to have 1.9 mm, so that it is resampled: a small head, and fast networks."""
     folder = tmp_path_factory.mktemp("data") / "cases" / CASE
     folder.mkdir(parents=True)
     image, _ = make_phantom(4, shape=SHAPE)
     paths = [folder / f"{CASE}_{name}.nii.gz" for name in ("t1", "t1ce", "t2", "flair")]
     for path, modality in zip(paths, image):
-        nib.save(nib.Nifti1Image(modality, np.diag([-2.0, -2, 2, 1])), path)
+        nib.save(nib.Nifti1Image(modality, np.diag([-1.9, -1.9, 1.9, 1])), path)
     return paths
 
 
@@ -173,7 +179,8 @@ def assert_same(page: Any, expected: Path, case: str, folder: Path) -> None:
     for index, region in enumerate(REGIONS):
         page.select_option("#region", region)
         certain = image(download(page, "#save-confidence", folder)).get_fdata()
-        assert np.abs(certain - confidence[..., index]).max() <= 0.0101
+        # where the prediction is in doubt, rounding may change its side, and with it what is meant by confidence
+        assert (np.abs(certain - confidence[..., index]) > 0.0101).mean() < 1e-4
         volume = (np.isin(wanted, REGION_VALUES[region]).sum() * abs(np.linalg.det(own.affine[:3, :3]))) / 1000
         said = float(page.inner_text(f"#regions tr:nth-child({index + 1}) td"))
         assert said == pytest.approx(volume, rel=0.01, abs=0.01)
@@ -203,10 +210,13 @@ def test_labels_of_2023_and_the_picture_are_saved(page: Any, scans: list[Path], 
     segment(page, scans, CASE)
     assert set(np.unique(np.asarray(image(download(page, "#save-labels", tmp_path)).dataobj))) == {0, 1, 2, 3}
     page.select_option("#enhancing", "4")
+    page.evaluate(OPAQUE)
     picture = download(page, "#save-picture", tmp_path)
     assert picture.name == f"{CASE}.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size > 20_000
+    drawn = imread(picture)[:-88, :, :3] * 255  # without the words
+    for tissue in TISSUES.values():
+        colour = [int(tissue.colour[at : at + 2], 16) for at in (1, 3, 5)]
+        assert (np.abs(drawn - colour).max(axis=-1) <= 2).sum() > 20, tissue.name
 
 
 def test_dropped_files_of_other_names_are_assigned_by_hand(either: Any, scans: list[Path]) -> None:
@@ -309,12 +319,16 @@ def test_dicom_series_are_segmented_as_by_the_commands_without_a_network(
 def test_faulty_dicom_gives_one_line(page: Any, study: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(study, tmp_path / CASE)
     (folder / "t2" / "020.dcm").unlink()
+    for path in (folder / "t2").iterdir():
+        instance = pydicom.dcmread(path)
+        instance.SeriesDescription = "T2\tTSE"  # with a tab, of which dcm2niix makes no JSON
+        instance.save_as(path)
     page.set_input_files("#folder", folder)
     page.wait_for_selector("#segment:enabled")
     page.click("#segment")
     page.wait_for_selector("#problem:not([hidden])")
     stack = "is not a regular stack of slices: a slice is missing, turned or out of place; export it again"
-    assert page.inner_text("#problem") == f"3 scan 3.nii: {stack}"
+    assert page.inner_text("#problem") == f"series.nii: {stack}"
     cut = folder / "flair" / "007.dcm"
     cut.write_bytes(cut.read_bytes()[:-100])
     page.set_input_files("#folder", folder)

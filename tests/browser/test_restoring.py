@@ -13,6 +13,7 @@ from monai.inferers import SlidingWindowInferer
 
 from scripts.brats import REGIONS
 from scripts.evaluation.reliability.expected_dice import expectation
+from scripts.inference.confidence import SwapConfidenced
 from scripts.inference.postprocessing import RegionsToLabelsd
 from tests.browser.served import call, volume
 
@@ -43,6 +44,17 @@ def test_regions_become_labels_as_in_python(steps: Any) -> None:
     expected = RegionsToLabelsd("pred")({"pred": torch.from_numpy(probabilities >= 0.5).float()})["pred"][0]
     found = call(steps, "steps/regions.js", "labelsOf", [volume(channel) for channel in probabilities])
     np.testing.assert_array_equal(found, volume(expected.numpy()))
+
+
+def test_confidence_is_exchanged_for_the_probability_of_regions_as_in_python(steps: Any) -> None:
+    rng = np.random.default_rng(0)
+    confidence, predicted = rng.random((2, 3, 6, 5, 4), np.float32)
+    predicted[:, 0] = 0.5
+    item = {"confidence": torch.from_numpy(confidence), "pred": torch.from_numpy(predicted)}
+    expected = SwapConfidenced("confidence")(item)["confidence"].numpy()
+    given = [[volume(channel) for channel in array] for array in (confidence, predicted)]
+    found = call(steps, "steps/regions.js", "swapConfidence", *given)
+    np.testing.assert_allclose(found, [volume(channel) for channel in expected], atol=1e-7)
 
 
 def test_the_commands_postprocess_by_the_threshold_alone_unless_told(config: ConfigParser) -> None:

@@ -11,5 +11,10 @@ export function labelsOf(probabilities) {
   return labels;
 }
 
+// Exchanges the confidence in predictions for the probability of their regions, or back; only the latter may be resampled,
+// see SwapConfidenced in scripts/inference/confidence.py.
+export const swapConfidence = (values, probabilities) =>
+  values.map((voxels, region) => voxels.map((value, index) => (probabilities[region][index] > 0.5 ? value : 1 - value)));
+
 // 1 in the voxels of a region, by the values of labels.
 export const regionOf = (labels, region) => labels.map((value) => Number(REGION_VALUES[region].includes(value)));

@@ -4,7 +4,7 @@ import { expectation } from "./expectation.js";
 import { determinant, axesOf } from "./matrix.js";
 import { turnBack } from "./orientation.js";
 import { prepare, readCase } from "./prepare.js";
-import { labelsOf, regionOf } from "./regions.js";
+import { labelsOf, regionOf, swapConfidence } from "./regions.js";
 import { resample } from "./resampling.js";
 import { fromTensor, toTensor } from "./tensors.js";
 import { slideOver } from "./windows.js";
@@ -48,9 +48,11 @@ async function runSegmenter(networks, image, shape, onShare) {
 // Labels and confidence (in per cent) on the grid of the files, and what is said of each region.
 function restore({ turned, box, grid, spaced }, probabilities, confidence) {
   const regions = REGION_ORDER.length;
-  const back = (tensor) => resample(fromTensor(tensor, regions, spaced.shape), spaced, grid);
-  const labels = labelsOf(back(probabilities));
-  const certain = back(confidence);
+  const coarse = fromTensor(probabilities, regions, spaced.shape);
+  const fine = resample(coarse, spaced, grid);
+  const labels = labelsOf(fine);
+  const swapped = swapConfidence(fromTensor(confidence, regions, spaced.shape), coarse);
+  const certain = swapConfidence(resample(swapped, spaced, grid), fine);
   const millilitres = Math.abs(determinant(axesOf(grid.affine))) / 1000;
   const measures = REGION_ORDER.map((region, index) => [region, measured(regionOf(labels, region), certain[index], millilitres)]);
   const count = turned.shape[0] * turned.shape[1] * turned.shape[2];
