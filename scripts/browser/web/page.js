@@ -97,7 +97,8 @@ async function show(result) {
   showRegions(result.regions);
   showTimes(result.times, state.segmenter.threads);
   await showResult(result);
-  byId("result-title").focus();
+  byId("result-title").focus({ preventScroll: true });
+  byId("result").scrollIntoView();
   document.documentElement.dataset.result = result.id;
 }
 

@@ -4,15 +4,17 @@ import { NOT_FOR_DIAGNOSIS, REGION_NAMES, TISSUES } from "./settings.js";
 import { drawn, shownModality } from "./viewer.js";
 
 const LINE = 26; // pixels
+const LEAST_WIDTH = 800; // on which the words fit
 const FONT = "16px system-ui, sans-serif";
 
 export async function savePicture({ id, regions }) {
   const view = drawn();
-  const canvas = Object.assign(document.createElement("canvas"), { width: view.width, height: view.height + 3 * LINE + 10 });
+  const width = Math.max(view.width, LEAST_WIDTH);
+  const canvas = Object.assign(document.createElement("canvas"), { width, height: view.height + 3 * LINE + 10 });
   const context = canvas.getContext("2d");
   context.fillStyle = "#0d1117";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(view, 0, 0);
+  context.drawImage(view, (width - view.width) / 2, 0);
   context.font = FONT;
   const line = (number) => view.height + number * LINE;
   context.fillStyle = "#dbe2e9";
