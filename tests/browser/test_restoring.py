@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, cast
 
 import numpy as np
@@ -50,7 +51,10 @@ def test_confidence_is_exchanged_for_the_probability_of_regions_as_in_python(ste
     rng = np.random.default_rng(0)
     confidence, predicted = rng.random((2, 3, 6, 5, 4), np.float32)
     predicted[:, 0] = 0.5
-    item = {"confidence": torch.from_numpy(confidence), "pred": torch.from_numpy(predicted)}
+    item: dict[Hashable, torch.Tensor] = {
+        "confidence": torch.from_numpy(confidence),
+        "pred": torch.from_numpy(predicted),
+    }
     expected = SwapConfidenced("confidence")(item)["confidence"].numpy()
     given = [[volume(channel) for channel in array] for array in (confidence, predicted)]
     found = call(steps, "steps/regions.js", "swapConfidence", *given)

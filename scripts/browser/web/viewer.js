@@ -6,6 +6,9 @@ import { writeNifti } from "./steps/nifti_header.js";
 
 const { labels: NAMES, ...COLOURS } = labelColours(TISSUES); // with names NiiVue would draw a legend
 const nv = createViewer({ crosshairWidth: 1, crosshairWidthUnit: "mm", loadingText: "" });
+// viridis; of NiiVue's own, which hides what is most in doubt, the other end is hidden: nothing is drawn at 100 %
+const DOUBT = { R: [68, 49, 53, 253, 253], G: [1, 104, 183, 231, 231], B: [84, 142, 121, 37, 37], A: [255, 255, 255, 255, 0], I: [0, 64, 192, 254, 255] };
+nv.addColormap("doubt", DOUBT);
 const shown = { result: null, modality: "FLAIR", region: "TC", images: {} };
 const queue = taskQueue((error) => {
   byId("problem").textContent = `The viewer cannot show this: ${error.message}; the results can still be saved, WebGL 2 is needed to see them`;
@@ -29,7 +32,7 @@ export const showResult = (result) =>
     shown.images.label = await imageOf(labels, grid, "label");
     shown.images.label.setColormapLabel(COLOURS);
     shown.images.confidence = await imageOf(confidence[shown.region], grid, "confidence");
-    Object.assign(shown.images.confidence, { colormap: "viridis", cal_min: 0, cal_max: 100 });
+    Object.assign(shown.images.confidence, { colormap: "doubt", cal_min: 0, cal_max: 100 });
     for (const name of ["label", "confidence"]) shown.images[name].opacity = opacityOf(name);
     replaceVolumes(nv, [shown.images.scan, shown.images.confidence, shown.images.label]);
     nv.scene.crosshairPos = nv.mm2frac(middleOf(labels, grid), 0, true);
