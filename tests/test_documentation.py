@@ -59,6 +59,16 @@ def test_every_path_and_module_that_a_text_names_exists(name: str) -> None:
     assert missing_modules(text) == set()
 
 
+def test_exports_are_written_into_a_new_folder() -> None:
+    commands = [
+        text for name in TEXTS for text in re.findall(r"\w+_export .*--filepath \S+", (BUNDLE / name).read_text())
+    ]
+    places = {command.split()[-1].rpartition("/")[0] for command in commands}
+    assert places == {"output/export"}
+    before, _, _ = (BUNDLE / "docs" / "README.md").read_text().partition("ckpt_export")
+    assert "mkdir output/export\n" in before  # without -p, it fails where there is one
+
+
 @pytest.mark.parametrize("name", [name for name in TEXTS if name.endswith(".md")])
 def test_every_link_leads_somewhere(name: str) -> None:
     text, folder = (BUNDLE / name).read_text(), (BUNDLE / name).parent

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from monailabel.utils.others.generic import device_list
 
 from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError
+from scripts.base.results import set_aside
 from scripts.base.weights import load_weights
 from scripts.label_app.datastore import CaseDatastore
 from scripts.label_app.expressions import refuse_expressions
@@ -29,7 +29,8 @@ class FineTuning(BundleTrainTask):
     """Continues training with the reviewed cases, by configs/finetune.yaml over the bundle's train.yaml.
 
     From the cases that wait for a review it learns by virtual adversarial training, which needs no label. The weights
-    that are served change only when the validation is better than theirs; those are kept as `<name>.previous.pt`.
+    that are served change only when the validation is better than theirs; those are kept as `<name>.previous.pt`,
+    or `<name>.previous-2.pt` and so on where there is one.
     `progress` tells how far it is, from any process.
     """
 
@@ -138,6 +139,8 @@ def _dice_of(validator: Any) -> list[float]:
 
 
 def _serve(found: Path, served: Path) -> None:
-    shutil.copy2(served, served.with_suffix(".previous.pt"))
-    shutil.copy(found, served.with_suffix(".pt.partial"))
-    os.replace(served.with_suffix(".pt.partial"), served)
+    """Replaces the served weights, which are kept beside every file that was kept before."""
+    kept = served.with_suffix(".pt.partial")
+    shutil.copy2(served, kept)
+    set_aside(kept, f"{served.stem}.previous.pt")
+    write_atomically(served, found.read_bytes())
