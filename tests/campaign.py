@@ -43,6 +43,7 @@ BEFORE = {
     "misnamed files": "refused as damaged",
     "units": "refused for their spacing, or not noticed",
     "segments of 3D Slicer": "read by their numbers, whatever their names",
+    "odd intensities": "cut off or wrapped in silence, Dice down to 0",
 }
 # runs a command and writes its peak memory into a file: a process counts as its own the memory of the one that started
 # it, so that what starts it must be small
@@ -140,6 +141,8 @@ def infer(folder: Path, faults: Sequence[Fault]) -> tuple[list[Outcome], Run]:
         result = Outcome(fault, "done" if said is None else "refused", said or "")
         result.wrong = _misnamed(fault.kinds, fault, said) if said else _wrong_result(fault, dataset, output, reference)
         earlier = output / f"{fault.case}_seg.nii.gz"
+        if fault.warned and not _warned(fault, ended.stdout + ended.stderr):
+            result.wrong = "no warning names a damaged file"
         if said and len(os.fsencode(fault.case)) < 200 and earlier.read_bytes() != EARLIER:
             result.wrong = "an earlier result was overwritten"
         outcomes.append(result)
@@ -234,6 +237,11 @@ def _misnamed(kinds: Sequence[str], fault: Fault, said: str) -> str:
     stem = one_line(f"{fault.case}/{fault.case}_")
     named = any(f"{stem}{kind if '.' in kind else kind + fault.suffix}" in said for kind in kinds)
     return "" if named or f"{one_line(fault.case)}: has no" in said else "no damaged file is named"
+
+
+def _warned(fault: Fault, text: str) -> bool:
+    files = [f"{fault.case}_{kind}{fault.suffix}" for kind in fault.kinds]
+    return any(fault.warned in line and any(file in line for file in files) for line in text.splitlines())
 
 
 def _wrong_result(fault: Fault, dataset: Path, output: Path, reference: nib.Nifti1Image) -> str:

@@ -50,6 +50,7 @@ class Fault:
     damage: Callable[[Files], object]
     suffix: str = ".nii.gz"
     kinds: tuple[str, ...] = SCANS  # what an error may name, with a suffix where it is another
+    warned: str = ""  # words of the warning, beside the name of one of these files, under which it is segmented
 
     def write(self, dataset: Path) -> None:
         """Writes the case into a folder of its own."""
@@ -127,7 +128,7 @@ def all_faults() -> list[Fault]:
         fault
         for group in (
             *(_truncated, _flipped, _lying, _geometry, _values, _labels, _bombs, _named, _linked),
-            *(_backgrounds, _heads, _meanings, _names_of_data_sets, _misnamed, _units, _segments),
+            *(_backgrounds, _heads, _meanings, _names_of_data_sets, _misnamed, _units, _segments, _odd),
         )
         for fault in group()
     ]
@@ -554,6 +555,23 @@ def _segments() -> Iterator[Fault]:
 
     for name, segments in names.items():
         yield Fault("segments of 3D Slicer", f"segments_{name}", partial(save, names=segments), kinds=("seg.seg.nrrd",))
+
+
+def _odd() -> Iterator[Fault]:
+    alterations: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+        "cut_off": (lambda array: array.clip(max=255).astype(np.uint8), "what is brighter was cut off"),
+        "wrapped": (lambda array: array.astype(np.uint8), "have wrapped around"),
+        "mask": (lambda array: ((array > 0) * 100).astype(np.int16), "everywhere in the brain, as a mask"),
+    }
+    for name, (alter, words) in alterations.items():
+        for kinds in (SCANS, ("flair",)):
+            damage = _altered(kinds, alter)
+            yield Fault("odd intensities", f"odd_{name}_{len(kinds)}", damage, kinds=kinds, warned=words)
+
+    def copy(files: Files) -> None:
+        files["flair"].write_bytes(files["t2"].read_bytes())
+
+    yield Fault("odd intensities", "odd_copy", copy, kinds=("flair",), warned="are identical")
 
 
 def _altered(kinds: tuple[str, ...], alter: Callable[[np.ndarray], np.ndarray]) -> Callable[[Files], None]:

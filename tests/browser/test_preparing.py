@@ -19,6 +19,7 @@ from scipy import ndimage
 from scripts.base.errors import BundleError
 from scripts.brats import MODALITIES
 from scripts.data.background import check_skull, find_background, share_outline
+from scripts.data.oddities import warn_of_oddities, warn_once
 from scripts.data.phantoms import make_cohort, make_phantom
 from scripts.data.transforms import ScaleBrainIntensityd
 from tests.browser.served import RefusedError, as_file, call, volume
@@ -189,14 +190,19 @@ def test_a_whole_case_becomes_the_same_input(steps: Any, config: ConfigParser, t
         assert [words in warning for warning in found["warnings"]] == [True] * (4 if index == 2 else 0)
 
 
-def test_identical_modalities_and_masks_are_warned_of(steps: Any) -> None:
-    brain = volume(SCANS[0])
-    arrays = (brain, brain, (brain > 0).astype(np.float32) * 5, volume(SCANS[3]))
-    volumes = [{"name": f"{m}.nii", "modality": m, "voxels": v} for m, v in zip(MODALITIES, arrays)]
-    assert call(steps, "steps/oddities.js", "odditiesOf", volumes) == [
-        "T1.nii (T1) and T1ce.nii (T1ce): are identical, so one is not what its name says",
-        "T2.nii (T2): is 5 everywhere in the brain, as a mask; give the scan itself",
-    ]
+def test_odd_modalities_are_warned_of_as_the_commands_do(steps: Any, caplog: pytest.LogCaptureFixture) -> None:
+    brain = SCANS[0].astype(np.float32)
+    mask, cut_off, wrapped = 5 * (brain > 0), brain.clip(max=np.median(brain[brain > 0])), brain % 256
+    names = [f"{name}.nii ({name})" for name in MODALITIES]
+    for arrays, count in (((brain, brain, mask, cut_off), 3), ((wrapped, *SCANS[1:]), 1)):
+        image = np.stack([np.asarray(array, np.float32) for array in arrays])
+        warn_once.cache_clear()
+        caplog.clear()
+        warn_of_oddities(image, names)
+        expected = [record.getMessage() for record in caplog.records]
+        assert len(expected) == count
+        volumes = [{"name": f"{name}.nii", "modality": name, **of(voxels)} for name, voxels in zip(MODALITIES, image)]
+        assert call(steps, "steps/oddities.js", "odditiesOf", volumes) == expected
 
 
 def test_tensors_and_volumes_are_the_same_voxels(steps: Any) -> None:
