@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures a review server on this machine: `PYTHONPATH=scripts/label_app python -m tests.label_app.measure`.
 
-Phantoms of full size, one after the other and by two users at once: times as a reviewer waits for them, and memory.
+Cases of full size, one after the other and by two users at once: times as a reviewer waits for them, and memory.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import requests
 
+from scripts.brats import Item
+from scripts.data.discovery import find_cases
 from scripts.data.phantoms import make_cohort
 from tests.label_app.running_server import Server
 
@@ -26,16 +28,30 @@ MIB = 2**20
 def main() -> None:
     """Prints a table in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m tests.label_app.measure", description=__doc__)
+    parser.add_argument("--studies", help="folder of cases, whose scans are linked to; without it, phantoms are made")
     parser.add_argument("--cases", type=int, default=17)
     parser.add_argument("--shape", type=int, nargs=3, default=(240, 240, 155))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        make_cohort(Path(folder, "studies"), cases=arguments.cases, shape=arguments.shape)
+        studies = Path(folder, "studies")
+        if arguments.studies:
+            link(find_cases(arguments.studies, labels="ignored")[: arguments.cases], studies)
+        else:
+            make_cohort(studies, cases=arguments.cases, shape=arguments.shape)
         server = Server(Path(folder))
         try:
             report(server, sorted(server.listed()))
         finally:
             server.stop()
+
+
+def link(items: list[Item], studies: Path) -> None:
+    """Links to the scans of cases, so that nothing is written beside them."""
+    for item in items:
+        folder = studies / item["case"]
+        folder.mkdir(parents=True)
+        for path in item["image"]:
+            (folder / Path(path).name).symlink_to(Path(path).resolve())
 
 
 def report(server: Server, cases: list[str]) -> None:

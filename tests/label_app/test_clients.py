@@ -108,6 +108,22 @@ def test_slicers_module_from_the_next_sample_to_a_training(server: Server, tmp_p
     assert server.get("train/").json()["status"] in ("STOPPED", "ERROR")
 
 
+def test_a_volume_of_slicers_own_is_refused(server: Server, tmp_path: Path) -> None:
+    from monailabel.client.client import MONAILabelClientException
+
+    own = str(tmp_path / "own.nii.gz")
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.int16), np.eye(4)), own)
+    before = set(server.listed())
+    with pytest.raises(MONAILabelClientException) as caught:  # Upload Volume
+        server.client.upload_image(own, "own")
+    assert "501" in caught.value.msg
+    assert "add and remove cases there" in caught.value.msg
+    with pytest.raises(MONAILabelClientException) as caught:
+        server.client.create_session(own)
+    assert "404" in caught.value.msg
+    assert set(server.listed()) == before
+
+
 def test_a_case_without_core_keeps_the_names_of_its_segments_in_slicer(server: Server) -> None:
     from scripts.label_app.inference import names_in
 

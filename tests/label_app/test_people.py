@@ -126,6 +126,19 @@ def test_tokens_that_are_not_the_realms_are_refused(server: Server) -> None:
         assert answer.status_code == 401, answer.text
 
 
+def test_slicers_module_signs_in(server: Server) -> None:
+    from monailabel.client.client import MONAILabelClient, MONAILabelClientException
+
+    client = MONAILabelClient(server.url)
+    assert client.auth_enabled()
+    assert not client.auth_valid_token()
+    with pytest.raises(MONAILabelClientException, match="password is wrong"):
+        client.auth_token("ann", "wrong")
+    client.update_auth(client.auth_token("ann", "right"))
+    assert client.auth_valid_token()
+    assert list(client.datastore()["objects"]) == ["phantom_000"]
+
+
 def test_an_annotator_saves_and_a_reviewer_approves_under_their_own_names(server: Server) -> None:
     import requests
 
