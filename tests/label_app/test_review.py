@@ -48,7 +48,7 @@ ODD = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("review")
-    make_cohort(folder / "studies", cases=3, shape=(48, 48, 40))
+    make_cohort(folder / "studies", cases=5, shape=(48, 48, 40))
     for case, kind in ODD.items():
         for name in MODALITIES:
             write_scan(folder / "studies" / case / f"{case}_{name}.nii", **kind)  # type: ignore[arg-type]
@@ -67,7 +67,8 @@ def test_a_case_is_segmented_seen_corrected_and_saved(page: Any, server: Server)
     assert page.locator("[data-overlay=uncertainty]").is_disabled()
 
     assert changes(page, partial(press, page, "s"))
-    assert page.inner_text("#origin").startswith("machine's segmentation, not reviewed")
+    says(page, "#origin", "machine's segmentation, not reviewed")
+    assert page.inner_text("#origin") == "machine's segmentation, not reviewed"  # nobody has changed anything
     expected, metrics = server.infer("confidence", case)
     for name, row in (("oedema", "[data-values='2']"), ("WT", "[data-region=WT]")):
         assert volume(page, row) == pytest.approx(
@@ -89,17 +90,17 @@ def test_a_case_is_segmented_seen_corrected_and_saved(page: Any, server: Server)
     press(page, "e")
     page.select_option("#brush", "12")
     assert changes(page, partial(stroke, page, (-20, 5), (10, 20)))
-    assert page.inner_text("#origin").endswith("changed, not saved")
+    assert page.inner_text("#origin").startswith("changed, not saved")
     stroke(page, (-40, 30), (-30, 50))
     press(page, "Control+z")
     press(page, "Control+z")
-    assert not page.inner_text("#origin").endswith("not saved")
+    assert page.inner_text("#origin") == "saved as draft, version 1"
     press(page, "Control+y")
-    assert page.inner_text("#origin").endswith("changed, not saved")
+    assert page.inner_text("#origin").startswith("changed, not saved")
     press(page, "a")
     assert page.inner_text("#origin") == "approved, version 2"
     assert "reviewed" in page.inner_text(f"tr[data-case={case}]")
-    assert page.inner_text("#count").startswith("1 of 12 cases reviewed")
+    assert page.inner_text("#count").startswith("1 of 14 cases reviewed")
     found, saved = newest(server, case)
     scan = nib.Nifti1Image.from_filename(server.studies / case / f"{case}_t1.nii.gz")
     np.testing.assert_allclose(saved.affine, scan.affine, atol=1e-5)
@@ -312,6 +313,22 @@ def test_cases_are_segmented_in_the_background_and_the_next_one_is_that_of_the_s
         assert page.get_attribute(f"tr[data-case={expected}]", "aria-current") == "true"
 
 
+@pytest.mark.parametrize(
+    ("case", "act", "steps"), [("phantom_003", press, ("n", "a")), ("phantom_004", click, ("#next", "#approve"))]
+)
+def test_a_case_that_needs_no_correction_takes_two_keys_or_clicks(
+    case: str, act: Any, steps: tuple[str, str], page: Any, server: Server
+) -> None:
+    machine, _ = server.infer("confidence", case)
+    page.route("**/activelearning/*", lambda route: route.fulfill(json={"id": case}))
+    act(page, steps[0])
+    says(page, "#origin", "machine's segmentation, not reviewed")
+    assert page.get_attribute("[data-tool=look]", "aria-pressed") == "true"
+    act(page, steps[1])
+    says(page, "#origin", "approved, version 1")
+    np.testing.assert_array_equal(newest(server, case)[0], machine)
+
+
 def test_a_case_that_comes_later_is_listed_without_a_restart(page: Any, server: Server) -> None:
     for name in MODALITIES:
         write_scan(server.studies / "later" / f"later_{name}.nii")
@@ -369,6 +386,10 @@ def test_nothing_is_cut_or_below_the_fold(width: int, height: int, page: Any, se
         assert box["y"] + box["height"] <= height, button.inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.scrollHeight") <= height
+    rows = page.locator(".tools").bounding_box()["height"] / page.locator("#undo").bounding_box()["height"]
+    assert rows < 3  # two of them, and what is between
+    for title in page.locator("#list thead th, #case, #origin").all():
+        assert title.evaluate("title => title.scrollWidth <= title.clientWidth"), title.inner_text()
     for panel in ("#list", "#about", "aside >> nth=0"):
         assert page.locator(panel).evaluate("panel => panel.scrollWidth <= panel.clientWidth"), panel
     before = canvas

@@ -71,6 +71,7 @@ export async function segment() {
     replaceVolumes(nv, Object.values(state.images));
     nv.drawBitmap.set(kept);
     replaceDrawing(label, NOT_REVIEWED);
+    if (!state.details.versions.length) state.strokes.keep(); // the case opens with it from now on
     moveTo(state.details.segmentation.look_at);
     await refresh();
   });

@@ -54,7 +54,7 @@ async function createSecond() {
 
 function showSecond(visible) {
   byId("other").hidden = !visible;
-  byId("other").querySelector("figcaption").textContent = state.other?.name ?? "";
+  byId("other").querySelector("figcaption").textContent = state.other ? `${state.other.name} (B goes on)` : "";
   nv.resizeListener();
   if (!second) return;
   if (!visible) {

@@ -6,7 +6,7 @@ document.addEventListener("changed", () => {
   const isOpen = Boolean(state.name);
   byId("person").textContent = state.user ?? localStorage.getItem("reviewer") ?? "Who are you?";
   byId("case").textContent = byId("case").title = state.name || "No case is open";
-  byId("origin").textContent = byId("origin").title = state.origin + (edited() ? " · changed, not saved" : "") + ofView();
+  byId("origin").textContent = byId("origin").title = [...ofDrawing(), ...ofView()].join(" · ");
   for (const line of byId("cases").rows) line.ariaCurrent = String(line.dataset.case === state.name);
   for (const button of all(".viewer button, #uncertain")) button.disabled = !isOpen;
   press("modality", state.modality);
@@ -17,9 +17,15 @@ document.addEventListener("changed", () => {
   updateSliders((name) => (name === "label" ? isOpen : Boolean(state.images.uncertainty)));
 });
 
+// What matters most comes first: at the end it may be cut.
+function ofDrawing() {
+  const from = state.origin.replace(/^(saved as draft|approved|rejected), /, "");
+  return edited() ? ["changed, not saved", from] : [state.origin];
+}
+
 function ofView() {
-  if (state.view === "beside") return ` · ${state.other.name} beside it, B goes on`;
-  return state.view === "difference" ? ` · differences to ${state.other.name}, B goes on` : "";
+  if (state.view === "beside") return [`${state.other.name} beside it`];
+  return state.view === "difference" ? [`differences to ${state.other.name}`] : [];
 }
 
 document.addEventListener("drawn", () => {
@@ -49,6 +55,6 @@ nv.onLocationChange = ({ values }) => {
   const { cal_min, cal_max } = state.images.scan;
   words.push(`${state.modality} ${Math.round(values[0].value)} (window ${Math.round(cal_min)} to ${Math.round(cal_max)})`, `label: ${label}`);
   if (values[1]) words.push(`uncertainty ${values[1].value} %`);
-  byId("readout").textContent = words.join("   ·   ");
+  byId("readout").textContent = words.join(" · ");
   tell("located");
 };
