@@ -83,6 +83,20 @@ def test_a_brush_is_a_disc_or_a_ball_in_mm(form: str, mm: int, block_page: Any, 
     assert {*map(tuple, drawn)} == {*map(tuple, np.argwhere(away <= mm / 2))}
 
 
+def test_keys_change_the_brush_and_hide_one_label(block_page: Any) -> None:
+    block_page.select_option("#brush", "8")
+    dot(block_page)
+    for key, brush in (("[", "5"), ("]", "8"), ("]", "12")):
+        block_page.keyboard.press(key)
+        assert block_page.input_value("#brush") == brush
+    block_page.keyboard.press("p")
+    assert block_page.input_value("#form") == "ball"
+    assert changes(block_page, lambda: block_page.keyboard.press("Shift+K"))
+    assert not block_page.is_checked("[data-visible='1']")
+    assert block_page.is_checked("[data-visible='2']")
+    assert changes(block_page, lambda: block_page.keyboard.press("Shift+K"))
+
+
 def test_a_stroke_has_no_gaps(block_page: Any, server: Server) -> None:
     from scipy.ndimage import label
 

@@ -304,6 +304,8 @@ def test_cases_are_segmented_in_the_background_and_the_next_one_is_that_of_the_s
     assert page.locator("tr[data-case=broken] button").count() == 0
     scored = [name for name in names if listed[name]["expected_dice"] is not None]
     assert scored == sorted(scored, key=lambda case: listed[case]["expected_dice"])
+    words = [page.inner_text(f"tr[data-case={name}] td >> nth=0").strip() for name in scored]
+    assert (words[0], words[-1], {*words} - {"low", "middle", "high"}) == ("low", "high", set())
     waits = [name for name in scored if listed[name]["state"]["state"] in ("none", "draft")]
     assert waits
     for strategy, expected in (("lowest_expected_dice", waits[0]), ("highest_expected_dice", waits[-1])):
