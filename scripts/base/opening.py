@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import monai
 
 from scripts.base.allocator import reuse_freed_memory
@@ -22,6 +24,12 @@ def prepare() -> None:
     check_monai()
     check_settings()
     reuse_freed_memory()
+    ignore_scaler_warnings()
+
+
+def ignore_scaler_warnings() -> None:
+    """Ignores warnings of CUDA's gradient scalers, which MONAI's trainers create on CPUs as well, to no effect."""
+    warnings.filterwarnings("ignore", message=r".*torch\.cuda\.amp\.GradScaler")
 
 
 def check_monai() -> None:

@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from monai.engines import AdversarialTrainer, Trainer
 
 from scripts.base.errors import BundleError
-
-logger = logging.getLogger(__name__)
 
 # On CPUs. PyTorch 2.13 (oneDNN) leaves the weight gradient of a bfloat16 convolution over 1^3 or 2^3 voxels partly
 # uninitialised: gradients of 1e30 in 8 of 30 untrained segmenters with patches of 16^3, 1 with 32^3, none with 48^3.
@@ -18,7 +14,7 @@ SMALLEST_BFLOAT16_PATCH = 48
 
 
 def use_mixed_precision(amp: bool | str, device: torch.device | str, *, patch_size: int | None = None) -> bool:
-    """Resolves the setting `amp` and logs the choice.
+    """Resolves the setting `amp` and prints what `auto` chose.
 
     Args:
         amp: True, False, or "auto": where the hardware computes in half precision, that is on GPUs and on CPUs with
@@ -41,7 +37,7 @@ def use_mixed_precision(amp: bool | str, device: torch.device | str, *, patch_si
     cpu = torch.cpu.get_capabilities()
     pays = is_safe and (on_gpu or bool(cpu.get("amx_bf16") or cpu.get("avx512_bf16")))
     processor = "the GPU" if on_gpu else str(cpu.get("cpu_name", "this CPU"))
-    logger.info("amp auto: mixed precision is %s for %s", "on" if pays else "off", processor)
+    print(f"amp auto: mixed precision is {'on' if pays else 'off'} for {processor}")
     return pays
 
 

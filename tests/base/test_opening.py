@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import monai
 import pytest
+import torch
 
 from scripts.base.errors import BundleError
-from scripts.base.opening import MONAI, check_monai
+from scripts.base.opening import MONAI, check_monai, ignore_scaler_warnings
 
 
 def test_another_monai_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,6 +18,14 @@ def test_another_monai_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(monai, "__version__", "1.3.2+cu12")
     with pytest.raises(BundleError, match=r"MONAI 1\.3\.2 is installed, .* pip install -r requirements\.txt"):
         check_monai()
+
+
+def test_gradient_scalers_on_cpus_are_not_warned_of() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ignore_scaler_warnings()
+        torch.cuda.amp.GradScaler()
+    assert not caught
 
 
 def test_the_version_is_that_of_the_requirements() -> None:

@@ -67,12 +67,11 @@ def test_auto_is_mixed_precision_where_the_hardware_has_it_and_says_so(
     capabilities: dict[str, Any],
     expected: bool,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    with caplog.at_level("INFO"):
-        assert use_mixed_precision("auto", device) is expected
-    assert ("on for" if expected else "off for") in caplog.text
+    assert use_mixed_precision("auto", device) is expected
+    assert ("on for" if expected else "off for") in capsys.readouterr().out
     assert use_mixed_precision(True, device) is True
     assert use_mixed_precision("auto", device, patch_size=32) is (device == "cuda")
     assert use_mixed_precision(False, device) is False
