@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +98,20 @@ def test_slicers_module_from_the_next_sample_to_a_training(server: Server, tmp_p
         server.approve(other, voxels(server.studies / other / f"{other}_seg.nii.gz"))
     training = config_of(info, "trainers", "segmentation")
     client.train_start("segmentation", training)
-    assert client.train_status(check_if_running=True)
+    wait_until(lambda: client.train_status(check_if_running=True))
     assert "details" in client.train_status()
     client.train_stop()
-    for _ in range(120):
-        if not client.train_status(check_if_running=True):
-            break
-        time.sleep(0.5)
+    wait_until(lambda: not client.train_status(check_if_running=True))
     assert server.get("train/").json()["status"] in ("STOPPED", "ERROR")
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Waits for up to a minute: the server starts and stops a training after it has answered."""
+    for _ in range(120):
+        if holds():
+            return
+        time.sleep(0.5)
+    raise TimeoutError
 
 
 def test_a_volume_of_slicers_own_is_refused(server: Server, tmp_path: Path) -> None:

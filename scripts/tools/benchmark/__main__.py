@@ -60,8 +60,9 @@ def main() -> None:
     if args.page:
         check_mark(args.page, MARK)
     found: dict[str, Any] = {"machine": machine(), "settings": args.settings, "repeats": args.repeats}
-    tables = [", ".join(f"{name}: {value}" for name, value in found.items())]
-    print(tables[0] + "\n")
+    conditions = found["machine"] | {"repeats": args.repeats} | args.settings
+    tables = [", ".join(f"{name} {value}" for name, value in conditions.items()) + "\n"]
+    print(tables[0])
     with tempfile.TemporaryDirectory() as folder:
         benchmark = Benchmark(args, folder)
         for group in args.groups:
