@@ -21,6 +21,8 @@ from scripts.tools.evidence import cells as cells_module
 from scripts.tools.evidence.arms import ARMS, SMALL, schedule
 from scripts.tools.evidence.cells import Cell, make_cells
 from scripts.tools.evidence.comparison import compare
+from scripts.tools.evidence.labels import ARMS as LABEL_ARMS
+from scripts.tools.evidence.labels import make_label_cells
 from tests import commands
 
 BUNDLE = Path(__file__).parents[2]
@@ -74,6 +76,29 @@ def test_a_cell_trains_evaluates_and_disturbs_and_is_not_run_again(
     assert f"| {arm} | " in compare([cell])
 
 
+def test_unlabelled_patients_are_the_others_and_their_labels_are_out_of_reach(
+    cohort: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells_module.subprocess, "run", run_quickly)
+    monkeypatch.setattr(cells_module, "DISTURBANCES", {"artefacts": ["gamma"], "severities": [2], "norms": []})
+    cases = find_cases(cohort)
+    cells = make_label_cells(cases, output_dir=tmp_path, labelled=2, seeds=2, folds=4)
+    assert [(cell.seed, cell.arm) for cell in cells] == [(seed, arm) for seed in range(2) for arm in LABEL_ARMS]
+    for cell in cells:
+        labelled, validation = read_datalist(str(cell.datalist))
+        others = find_cases(str(cell.folder.parent / "unlabelled"), labels="optional")
+        assert ("unlabelled_dir" in cell.settings) == (cell.arm == LABEL_ARMS[-1])
+        assert (len(labelled), len(others), len(validation)) == (2, 1, 1)
+        assert not any("label" in item for item in others)
+        assert len({item["case"] for item in [*labelled, *others, *validation]}) == len(cases)
+    cells[-1].run(TINY | {"epochs": 2})
+    assert cells[-1].is_done
+    said = (cells[-1].folder / "training.log").read_text()
+    assert "2/2" in said  # two cases of three, a step an epoch: as many epochs as with all
+    with pytest.raises(BundleError, match="--labelled 3: allowed are 2 to 2"):
+        make_label_cells(cases, output_dir=tmp_path, labelled=3, seeds=1, folds=4)
+
+
 def test_a_cell_that_fails_says_why(cohort: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells_module.subprocess, "run", run_quickly)
     cell, *_ = make_cells(find_cases(cohort), output_dir=tmp_path, arms=["Dice"], seeds=1, folds=2)
@@ -89,7 +114,7 @@ def run_quickly(command: Sequence[str], *, cwd: Path, stdout: Any, **_: Any) -> 
 
 def write_cell(folder: Path, arm: str, seed: int, dice: Sequence[float]) -> Cell:
     """Writes the files of a cell of two patients; every measure has the value of Dice."""
-    cell = Cell(arm, seed, 0, folder / f"{arm}-{seed}", folder / "list.json", 4)
+    cell = Cell(arm, {}, seed, 0, folder / f"{arm}-{seed}", folder / "list.json", 4, 4)
     for name, keys in {
         "evaluated/per_case.csv": ["dice", "hd95", "calibration_error"],
         "evaluated/reliability.csv": [

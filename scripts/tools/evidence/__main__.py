@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -16,6 +17,7 @@ from scripts.data.cohort import Cohort
 from scripts.tools.evidence.arms import ARMS, SMALL
 from scripts.tools.evidence.cells import make_cells
 from scripts.tools.evidence.comparison import compare
+from scripts.tools.evidence.labels import make_label_cells
 
 MARK = "<!-- what follows is written by `python -m scripts.tools.evidence --page` -->"
 
@@ -28,6 +30,9 @@ def main() -> None:
     parser.add_argument("--datalist", help="data list whose `training` replaces them; its `validation` is never read")
     parser.add_argument("--output_dir", default="output/evidence", help="of the cells; another call continues there")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help="(all)")
+    parser.add_argument(
+        "--labelled", nargs="*", type=int, default=[4, 8, 16], help="patients whose labels are used, in turn (4 8 16)"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="(3)")
     parser.add_argument("--folds", type=int, default=3, help="(3)")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, such as '{\"epochs\": 120}'")
@@ -40,12 +45,15 @@ def main() -> None:
     output_dir = Path(args.output_dir).resolve()
     output_dir.mkdir(parents=True, exist_ok=True)
     cohort = Cohort(args.dataset_dir, datalist=args.datalist, cache_dir=str(output_dir / "cache"))
-    cells = make_cells(
-        cohort.training_cases(), output_dir=output_dir, arms=args.arms, seeds=args.seeds, folds=args.folds
-    )
-    for cell in tqdm([cell for cell in cells if not cell.is_done], desc="cells", unit="cell"):
+    cases = cohort.training_cases()
+    runs: dict[str, Any] = {"output_dir": output_dir, "seeds": args.seeds, "folds": args.folds}
+    experiments = {"What each part is worth": make_cells(cases, arms=args.arms, **runs)}
+    experiments |= {f"{n} labelled patients": make_label_cells(cases, labelled=n, **runs) for n in args.labelled}
+    waiting = [cell for cells in experiments.values() for cell in cells if not cell.is_done]
+    for cell in tqdm(waiting, desc="cells", unit="cell"):
         cell.run(SMALL | args.settings)
-    tables = f"{compare(cells)}\n{NOT_FOR_DIAGNOSIS}\n"
+    tables = "".join(f"### {title}\n\n{compare(cells)}\n" for title, cells in experiments.items())
+    tables += f"{NOT_FOR_DIAGNOSIS}\n"
     print(tables)
     if args.page:
         write_below(args.page, MARK, tables)

@@ -31,17 +31,22 @@ class Cell:
     """A training of one arm with one seed, validated on one fold.
 
     Attributes:
+        settings: of the arm.
         folder: of everything that the cell writes.
         datalist: the fold's data list; its `validation` is what the cell is evaluated on.
         training_cases: number of cases in its `training`.
+        steps_as_with: number of cases that an epoch has to have for the number of steps; with fewer cases there are
+            more epochs.
     """
 
     arm: str
+    settings: Settings
     seed: int
     fold: int
     folder: Path
     datalist: Path
     training_cases: int
+    steps_as_with: int
 
     @property
     def is_done(self) -> bool:
@@ -57,13 +62,13 @@ class Cell:
         Raises:
             BundleError: if a command fails, with its last line and where its log is.
         """
-        steps = settings["epochs"] * (self.training_cases // settings.get("batch_size", 2))
-        chosen = settings | schedule(steps) | ARMS[self.arm]
+        batch_size = settings.get("batch_size", 2)
+        steps = settings["epochs"] * (self.steps_as_with // batch_size)
+        epochs = round(steps / (self.training_cases // batch_size))
+        chosen = settings | schedule(steps) | self.settings | {"epochs": epochs}
         places = {"ckpt_dir": self.folder, "cache_dir": self.folder.parent / "cache"}
         training = {"datalist": self.datalist, "output_dir": self.folder, "resume": "auto", "seed": self.seed}
-        self._command(
-            "training", ["configs/train.yaml"], chosen | {"val_interval": settings["epochs"]} | training | places
-        )
+        self._command("training", ["configs/train.yaml"], chosen | {"val_interval": epochs} | training | places)
         network = {name: value for name, value in chosen.items() if name in OF_NETWORKS + OF_INPUT}
         common = network | places | {"split": self.datalist}
         evaluated, robustness = self.folder / "evaluated", self.folder / "robustness"
@@ -96,18 +101,33 @@ def make_cells(cases: Sequence[Item], *, output_dir: Path, arms: Sequence[str], 
     Raises:
         BundleError: if there are fewer patients than folds.
     """
-    patients = sorted({item["patient"] for item in cases})
-    if not 2 <= folds <= len(patients):
-        raise BundleError(f"--folds {folds}: allowed are 2 to {len(patients)}, the number of patients")
     cells = []
-    parts = partition_dataset(patients, num_partitions=folds, shuffle=True, seed=0, even_divisible=False)
-    for fold, part in enumerate(parts):
-        training = [item for item in cases if item["patient"] not in part]
+    for fold, (training, validation) in enumerate(split_into_folds(cases, folds)):
         datalist = output_dir / f"fold_{fold}.json"
-        write_datalist(str(datalist), training, [item for item in cases if item["patient"] in part])
+        write_datalist(str(datalist), training, validation)
         for seed in range(seeds):
             for number, arm in enumerate(ARMS):
                 folder = output_dir / f"seed{seed}_fold{fold}_arm{number}"
                 if arm in arms:
-                    cells.append(Cell(arm, seed, fold, folder, datalist, len(training)))
+                    count = len(training)
+                    cells.append(Cell(arm, ARMS[arm], seed, fold, folder, datalist, count, steps_as_with=count))
     return sorted(cells, key=lambda cell: cell.seed)
+
+
+def split_into_folds(cases: Sequence[Item], folds: int) -> list[tuple[list[Item], list[Item]]]:
+    """Returns the training and validation cases of each fold, always the same ones.
+
+    Raises:
+        BundleError: if there are fewer patients than folds.
+    """
+    patients = sorted({item["patient"] for item in cases})
+    if not 2 <= folds <= len(patients):
+        raise BundleError(f"--folds {folds}: allowed are 2 to {len(patients)}, the number of patients")
+    parts = partition_dataset(patients, num_partitions=folds, shuffle=True, seed=0, even_divisible=False)
+    return [
+        (
+            [item for item in cases if item["patient"] not in part],
+            [item for item in cases if item["patient"] in part],
+        )
+        for part in parts
+    ]
