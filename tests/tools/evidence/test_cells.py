@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.base.errors import BundleError
+from scripts.data.datalist import read_datalist
+from scripts.data.discovery import find_cases
+from scripts.tools.evidence import cells as cells_module
+from scripts.tools.evidence.arms import ARMS
+from scripts.tools.evidence.cells import make_cells
+from scripts.tools.evidence.comparison import compare
+from tests.tools.evidence.conftest import TINY
+
+
+def test_every_patient_is_validated_once_by_every_arm_and_seed(cohort: str, tmp_path: Path) -> None:
+    cases = find_cases(cohort)
+    cells = make_cells(cases, output_dir=tmp_path, arms=list(ARMS), seeds=2, folds=2)
+    assert len(cells) == len({cell.folder for cell in cells}) == 2 * 2 * len(ARMS)
+    for arm in ARMS:
+        for seed in range(2):
+            of_arm = [cell for cell in cells if (cell.arm, cell.seed) == (arm, seed)]
+            sides = [read_datalist(str(cell.datalist)) for cell in of_arm]
+            validated = [item["case"] for _, validation in sides for item in validation]
+            assert sorted(validated) == sorted(item["case"] for item in cases)
+    with pytest.raises(BundleError, match="--folds 5: allowed are 2 to 4"):
+        make_cells(cases, output_dir=tmp_path, arms=list(ARMS), seeds=1, folds=5)
+
+
+def test_a_cell_trains_evaluates_and_disturbs_and_is_not_run_again(
+    cohort: str, tmp_path: Path, quickly: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells_module, "DISTURBANCES", {"artefacts": ["gamma"], "severities": [2], "norms": [0.03]})
+    arm = "Dice, VAT, critic of the correctness"
+    cell, *_ = make_cells(find_cases(cohort), output_dir=tmp_path, arms=[arm], seeds=1, folds=2)
+    assert not cell.is_done
+    cell.run(TINY)
+    assert cell.is_done
+    for name in ("model.pt", "evaluated/per_case.csv", "evaluated/reliability.csv", "robustness/robustness.csv"):
+        assert (cell.folder / name).exists()
+    assert f"| {arm} | " in compare([cell])
+
+
+def test_a_cell_that_fails_says_why(cohort: str, tmp_path: Path, quickly: None) -> None:
+    cell, *_ = make_cells(find_cases(cohort), output_dir=tmp_path, arms=["Dice"], seeds=1, folds=2)
+    with pytest.raises(BundleError, match=r"`run training` of seed0_fold0_arm0 failed: .*patch_size is 17"):
+        cell.run(TINY | {"patch_size": 17})
