@@ -147,6 +147,7 @@ class Settings(TypedDict, total=False):
     output_dir: Place
     cache_dir: Place
     robustness_dir: Place
+    initial_weights: Place | None
     resume: Place | None  # auto among them
 
     # data

@@ -24,7 +24,7 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
         BundleError: if there is no such file, it is no checkpoint, or it belongs to another architecture or width.
     """
     if not os.path.isfile(path):
-        raise BundleError(f"no weights at {path}: train first, or name their folder with --ckpt_dir.")
+        raise BundleError(f"no weights at {path}: train first, or name the place of others.")
     try:
         if not is_intact_archive(path):
             raise ValueError("its checksums differ")
@@ -36,7 +36,7 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
         names = ", ".join(sorted(own.keys() ^ weights.keys())[:3])
         raise BundleError(
             f"{path} is of another architecture than the config's network; they differ in {names} ...; "
-            "give weights of this architecture with --ckpt_dir, or the config of these weights."
+            "give weights of this architecture, or the config of these weights."
         )
     for name, tensor in own.items():
         if tensor.shape != weights[name].shape:
