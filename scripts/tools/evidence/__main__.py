@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.marked_page import check_mark, write_below
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.data.cohort import Cohort
-from scripts.tools.evidence.arms import ARMS, SMALL
-from scripts.tools.evidence.cells import make_cells
+from scripts.tools.evidence.arms import ARMS, SMALL, Settings
+from scripts.tools.evidence.cells import Cell, make_cells
 from scripts.tools.evidence.comparison import compare
 from scripts.tools.evidence.labels import make_label_cells
 
@@ -35,11 +37,13 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=3, help="(3)")
     parser.add_argument("--folds", type=int, default=3, help="(3)")
+    parser.add_argument("--jobs", type=int, default=1, help="cells at a time, each on one core (1)")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, such as '{\"epochs\": 120}'")
     parser.add_argument("--page", help="Markdown whose part after the mark is replaced by the tables")
     args = parser.parse_args()
-    if args.seeds < 1:
-        raise BundleError(f"--seeds {args.seeds}: allowed are 1 and more")
+    for name in ("seeds", "jobs"):
+        if getattr(args, name) < 1:
+            raise BundleError(f"--{name} {getattr(args, name)}: allowed are 1 and more")
     if args.page:
         check_mark(args.page, MARK)
     output_dir = Path(args.output_dir).resolve()
@@ -50,13 +54,26 @@ def main() -> None:
     experiments = {"What each part is worth": make_cells(cases, arms=args.arms, **runs)}
     experiments |= {f"{n} labelled patients": make_label_cells(cases, labelled=n, **runs) for n in args.labelled}
     waiting = [cell for cells in experiments.values() for cell in cells if not cell.is_done]
-    for cell in tqdm(waiting, desc="cells", unit="cell"):
-        cell.run(SMALL | args.settings)
+    run_cells(waiting, SMALL | args.settings, jobs=args.jobs)
     tables = "".join(f"### {title}\n\n{compare(cells)}\n" for title, cells in experiments.items())
     tables += f"{NOT_FOR_DIAGNOSIS}\n"
     print(tables)
     if args.page:
         write_below(args.page, MARK, tables)
+
+
+def run_cells(cells: Sequence[Cell], settings: Settings, *, jobs: int) -> None:
+    """Runs cells, several at a time; after a failure none is begun any more.
+
+    Raises:
+        BundleError: that of the first cell that fails.
+    """
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for _ in tqdm(pool.map(lambda cell: cell.run(settings), cells), total=len(cells), desc="cells", unit="cell"):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":
