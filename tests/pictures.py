@@ -17,20 +17,27 @@ import nbformat
 from nbclient import NotebookClient
 from playwright.sync_api import sync_playwright
 
+from scripts.tools.evidence import arms
 from tests.conftest import CHROMIUM, FLAGS
 
 BUNDLE = Path(__file__).parents[1]
 DOCS, DEMO = BUNDLE / "docs", BUNDLE / "output" / "demo"
 # of the evaluation, whose folder may not be the training's
 EVALUATED = DEMO / "evaluate"
+# the demo with the critic of the paper, which learns and is not heard
+PAPERS_CRITIC = DEMO / "papers_critic"
+OF_THE_PAPER = [f"--{name}={value}" for name, value in arms.PAPERS_CRITIC.items()] + ["--critic_start=1000"]
 
 
 def main() -> None:
-    """Writes docs/phantom.png, curves.png, reliability.png, report.png and usage.ipynb."""
+    """Writes docs/phantom.png, papers_critic.png, curves.png, reliability.png, report.png and usage.ipynb."""
     bundle("training", ["train", "demo"], "--resume=auto")
+    places = [f"--output_dir={PAPERS_CRITIC}", f"--ckpt_dir={PAPERS_CRITIC}"]
+    bundle("training", ["train", "demo"], "--resume=auto", *places, *OF_THE_PAPER)
     bundle("evaluating", ["inference", "evaluate", "demo"], f"--output_dir={EVALUATED}")
     for source, name in (
         (DEMO / "case.png", "phantom.png"),
+        (PAPERS_CRITIC / "case.png", "papers_critic.png"),
         (DEMO / "curves.png", "curves.png"),
         (EVALUATED / "reliability.png", "reliability.png"),
     ):

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +12,13 @@ from monai.data import partition_dataset
 from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.datalist import write_datalist
+from scripts.tools.bundle_command import run_command
 from scripts.tools.evidence.arms import ARMS, Settings, schedule
 
-BUNDLE = Path(__file__).resolve().parents[3]
 EVALUATE = ["configs/inference.yaml", "configs/evaluate.yaml"]
 ROBUSTNESS = [*EVALUATE, "configs/robustness.yaml"]
 # artefacts of three kinds at the middle severity, and adversarial changes
 DISTURBANCES: Settings = {"artefacts": ["bias_field", "noise", "motion"], "severities": [2], "norms": [0.02]}
-# so that a cell is the same however many run at a time
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 # settings of train.yaml that inference.yaml has too
 OF_NETWORKS = ("features", "critic_features", "critic_sees", "critic_starts_from_certainty", "critic_stride")
 OF_INPUT = ("spacing", "patch_size")
@@ -80,17 +75,8 @@ class Cell:
         self._command("robustness", ROBUSTNESS, common | DISTURBANCES | {"output_dir": robustness})
 
     def _command(self, name: str, configs: Sequence[str], settings: Settings) -> None:
-        command = [sys.executable, "-m", "monai.bundle", "run", name, "--config_file", str(list(configs))]
-        command += [text for key, value in settings.items() for text in (f"--{key}", str(value))]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / f"{name}.log"
-        with open(log, "w") as file:
-            done = subprocess.run(
-                command, cwd=BUNDLE, stdout=file, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD, check=False
-            )
-        if done.returncode:
-            last = (log.read_text(errors="replace").strip() or "no output").splitlines()[-1]
-            raise BundleError(f"`run {name}` of {self.folder.name} failed: {last}; its log is {log}")
+        # one thread, so that a cell is the same however many run at a time
+        run_command(name, configs, settings, log=self.folder / f"{name}.log", threads=1)
 
 
 def make_cells(cases: Sequence[Item], *, output_dir: Path, arms: Sequence[str], seeds: int, folds: int) -> list[Cell]:

@@ -3,24 +3,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from scripts.tools.evidence.cells import Cell
-
-RESAMPLES = 9999
-# values of one case: key (case, region), NaN where undefined
-Values = dict[tuple[str, str], float]
+from scripts.tools.paired import Values, by_patient, difference, read_column, read_rows, to_number
 
 
 def column(path: str, name: str) -> Callable[[Cell], Values]:
     """Returns a function that reads a column of a CSV file of a cell."""
-    return lambda cell: {(row["case"], row["region"]): _number(row[name]) for row in _rows(cell.folder / path)}
+    return lambda cell: read_column(cell.folder / path, name)
 
 
 def kept_under(*names: str) -> Callable[[Cell], Values]:
@@ -28,9 +22,9 @@ def kept_under(*names: str) -> Callable[[Cell], Values]:
 
     def read(cell: Cell) -> Values:
         found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-        for row in _rows(cell.folder / "robustness" / "robustness.csv"):
+        for row in read_rows(cell.folder / "robustness" / "robustness.csv"):
             if row["artefact"] in names:
-                found[row["case"], row["region"]].append(_number(row["dice"]))
+                found[row["case"], row["region"]].append(to_number(row["dice"]))
         return {key: float(np.mean(values)) for key, values in found.items()}
 
     return read
@@ -75,37 +69,15 @@ def compare(cells: Sequence[Cell]) -> str:
     complete = [run for run in runs.values() if len(run) == len(arms)]
     lines = [f"{len(complete)} of {len(runs)} pairs of seed and fold have all arms; the others are left out.\n"]
     for name, read in MEASURES.items() if complete else ():
-        patients = {arm: _by_patient([read(run[arm]) for run in complete]) for arm in arms}
+        patients = {arm: by_patient([read(run[arm]) for run in complete]) for arm in arms}
         lines += [f"| {name} | mean | minus {arms[0]} (95 %) |", "|---|---|---|"]
-        lines += [f"| {arm} | {_row(patients[arm], patients[arms[0]], first=arm == arms[0])} |" for arm in arms]
+        lines += [f"| {arm} | {_mean(patients[arm])} | |" for arm in arms[:1]]
+        lines += [
+            f"| {arm} | {_mean(patients[arm])} | {difference(patients[arm], patients[arms[0]])} |" for arm in arms[1:]
+        ]
         lines.append("")
     return "\n".join(lines)
 
 
-def _by_patient(runs: Sequence[Values]) -> dict[str, float]:
-    found: defaultdict[str, list[float]] = defaultdict(list)
-    for values in runs:
-        for (case, _), value in values.items():
-            found[case].append(value)
-    return {case: float(np.nanmean(values)) for case, values in found.items() if not np.isnan(values).all()}
-
-
-def _row(values: dict[str, float], first_values: dict[str, float], *, first: bool) -> str:
-    if not values:
-        return "none | "
-    mean = f"{np.mean(list(values.values())):.4f} | "
-    shared = [case for case in values if case in first_values]
-    if first or len(shared) < 2:
-        return mean
-    differences = np.array([values[case] - first_values[case] for case in shared])
-    interval = bootstrap((differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=0).confidence_interval
-    return f"{mean}{differences.mean():+.4f} ({interval.low:+.4f} to {interval.high:+.4f})"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _number(text: str) -> float:
-    return float(text) if text else float("nan")
+def _mean(values: dict[str, float]) -> str:
+    return f"{np.mean(list(values.values())):.4f}" if values else "none"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.data.phantoms import make_cohort
-from scripts.tools.evidence import cells
+from scripts.tools import bundle_command
 from scripts.tools.evidence.arms import SMALL
 from tests import commands
 
@@ -26,7 +26,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells run their commands in the tests' executioner."""
-    monkeypatch.setattr(cells.subprocess, "run", run_quickly)
+    monkeypatch.setattr(bundle_command.subprocess, "run", run_quickly)
 
 
 def run_quickly(command: Sequence[str], *, cwd: Path, stdout: Any, **_: Any) -> subprocess.CompletedProcess[str]:

@@ -46,5 +46,5 @@ def test_a_cell_trains_evaluates_and_disturbs_and_is_not_run_again(
 
 def test_a_cell_that_fails_says_why(cohort: str, tmp_path: Path, quickly: None) -> None:
     cell, *_ = make_cells(find_cases(cohort), output_dir=tmp_path, arms=["Dice"], seeds=1, folds=2)
-    with pytest.raises(BundleError, match=r"`run training` of seed0_fold0_arm0 failed: .*patch_size is 17"):
+    with pytest.raises(BundleError, match=r"`run training` failed: .*patch_size is 17.*seed0_fold0_arm0"):
         cell.run(TINY | {"patch_size": 17})

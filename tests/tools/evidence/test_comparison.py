@@ -41,7 +41,7 @@ def test_differences_are_paired_by_patient_over_the_runs_that_all_arms_have(tmp_
     ]
     lines = compare(cells).splitlines()
     assert lines[0].startswith("2 of 3 pairs")
-    assert "| Dice | 0.4000 |  |" in lines
+    assert "| Dice | 0.4000 | |" in lines
     # every patient gains 0.1, so that the interval has no width
     assert "| Dice, VAT | 0.5000 | +0.1000 (+0.1000 to +0.1000) |" in lines
     assert np.count_nonzero([line.startswith("| Dice, VAT |") for line in lines]) == 7
