@@ -42,7 +42,7 @@ def by_patient(runs: Sequence[Values]) -> dict[str, float]:
 
 
 def difference(values: Mapping[str, float], others: Mapping[str, float]) -> str:
-    """Returns the mean difference of the shared cases with its 95 % bootstrap interval, or '' for fewer than 2 cases."""
+    """Returns the mean difference of the shared cases with its 95 % bootstrap interval, '' for fewer than 2."""
     shared = [case for case in values if case in others]
     if len(shared) < 2:
         return ""
