@@ -16,7 +16,7 @@ from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.marked_page import check_mark, write_below
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.data.cohort import Cohort
-from scripts.tools.evidence.arms import ARMS, SMALL, Settings
+from scripts.tools.evidence.arms import ARMS, LEVERS, SMALL, Settings
 from scripts.tools.evidence.cells import Cell, make_cells
 from scripts.tools.evidence.comparison import compare
 from scripts.tools.evidence.labels import make_label_cells
@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--dataset_dir", default="data", help="labelled cases, of which the training's side is used")
     parser.add_argument("--datalist", help="data list whose `training` replaces them; its `validation` is never read")
     parser.add_argument("--output_dir", default="output/evidence", help="of the cells; another call continues there")
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help="(all)")
+    parser.add_argument(
+        "--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help="of the first experiment (all)"
+    )
     parser.add_argument(
         "--labelled", nargs="*", type=int, default=[4, 8, 16], help="patients whose labels are used, in turn (4 8 16)"
     )
@@ -51,7 +53,12 @@ def main() -> None:
     cohort = Cohort(args.dataset_dir, datalist=args.datalist, cache_dir=str(output_dir / "cache"))
     cases = cohort.training_cases()
     runs: dict[str, Any] = {"output_dir": output_dir, "seeds": args.seeds, "folds": args.folds}
-    experiments = {"What each part is worth": make_cells(cases, arms=args.arms, **runs)}
+    parts = make_cells(cases, arms=ARMS, kind="arm", **runs)
+    levers = make_cells(cases, arms=LEVERS, kind="lever", **runs)
+    experiments = {
+        "What each part is worth": [cell for cell in parts if cell.arm in args.arms],
+        "What each lever of variety is worth": [cell for cell in levers if cell.fold == 0],
+    }
     experiments |= {f"{n} labelled patients": make_label_cells(cases, labelled=n, **runs) for n in args.labelled}
     waiting = [cell for cells in experiments.values() for cell in cells if not cell.is_done]
     run_cells(waiting, SMALL | args.settings, jobs=args.jobs)

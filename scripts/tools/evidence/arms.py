@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arms of the experiment: settings of train.yaml that differ in one part of the method each."""
+"""The arms of the experiments: settings of train.yaml that differ in one thing each."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ ARMS: dict[str, Settings] = {
     "Dice, the paper's critic": NO_VAT | PAPERS_CRITIC,
     "Dice, critic of the correctness": NO_VAT,
     "Dice, VAT, critic of the correctness": {},
+}
+
+# the levers of variety, each by itself beside VAT
+LEVERS: dict[str, Settings] = {
+    "Dice, VAT": NO_CRITIC,
+    "lesions of others": {"lesion_mix_prob": 0.3} | NO_CRITIC,
+    "more changes of intensity": {"intensity_prob": 0.1} | NO_CRITIC,
+    "modalities dropped": {"drop_modality_prob": 0.15} | NO_CRITIC,
+    "more patches of tumour": {"tumour_patches": 0.33} | NO_CRITIC,
+    "mean of weights": {"weight_average": 0.01} | NO_CRITIC,
+    "weight decay": {"weight_decay": 0.01} | NO_CRITIC,
 }
 
 

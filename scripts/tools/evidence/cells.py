@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from scripts.base.errors import BundleError
 from scripts.brats import Item
 from scripts.data.datalist import write_datalist
 from scripts.tools.bundle_command import run_command
-from scripts.tools.evidence.arms import ARMS, Settings, schedule
+from scripts.tools.evidence.arms import Settings, schedule
 
 EVALUATE = ["configs/inference.yaml", "configs/evaluate.yaml"]
 ROBUSTNESS = [*EVALUATE, "configs/robustness.yaml"]
@@ -79,13 +79,16 @@ class Cell:
         run_command(name, configs, settings, log=self.folder / f"{name}.log", threads=1)
 
 
-def make_cells(cases: Sequence[Item], *, output_dir: Path, arms: Sequence[str], seeds: int, folds: int) -> list[Cell]:
+def make_cells(
+    cases: Sequence[Item], *, output_dir: Path, arms: Mapping[str, Settings], kind: str, seeds: int, folds: int
+) -> list[Cell]:
     """Writes the folds' data lists and returns the cells, all arms of a seed and fold next to each other.
 
     Args:
         cases: labelled cases; each patient is in the validation of exactly one fold.
         output_dir: of the experiment.
-        arms: names of `ARMS`.
+        arms: name and settings of each arm.
+        kind: of the arms, in the names of their folders.
         seeds: number of seeds.
         folds: number of folds.
 
@@ -97,11 +100,10 @@ def make_cells(cases: Sequence[Item], *, output_dir: Path, arms: Sequence[str], 
         datalist = output_dir / f"fold_{fold}.json"
         write_datalist(str(datalist), training, validation)
         for seed in range(seeds):
-            for number, arm in enumerate(ARMS):
-                folder = output_dir / f"seed{seed}_fold{fold}_arm{number}"
-                if arm in arms:
-                    count = len(training)
-                    cells.append(Cell(arm, ARMS[arm], seed, fold, folder, datalist, count, steps_as_with=count))
+            for number, (arm, settings) in enumerate(arms.items()):
+                folder = output_dir / f"seed{seed}_fold{fold}_{kind}{number}"
+                count = len(training)
+                cells.append(Cell(arm, settings, seed, fold, folder, datalist, count, steps_as_with=count))
     return sorted(cells, key=lambda cell: cell.seed)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser
 
-from scripts.tools.evidence.arms import ARMS, SMALL, schedule
+from scripts.tools.evidence.arms import ARMS, LEVERS, SMALL, schedule
 
 BUNDLE = Path(__file__).parents[3]
 
 
 def test_all_arms_start_from_the_same_weights() -> None:
     weights = []
-    for arm in ARMS.values():
+    for arm in (ARMS | LEVERS).values():
         parser = ConfigParser()
         parser.read_config(BUNDLE / "configs/train.yaml")
         parser.update(SMALL | schedule(100) | arm | {"bundle_root": str(BUNDLE)})
