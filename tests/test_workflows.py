@@ -161,6 +161,21 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(
         assert all(torch.equal(ended[name][key], expected[name][key]) for key in expected[name])
 
 
+def test_a_training_may_begin_with_trained_weights(
+    trained: tuple[Path, str], places: dict[str, object], tmp_path: Path
+) -> None:
+    begun = trained[0] / "models" / "model.pt"
+    places |= {"ckpt_dir": tmp_path / "models", "epochs": 1, "val_interval": 1, "learning_rate": 1e-12}
+    result = run_bundle("training", TRAIN, initial_weights=begun, **places)
+    assert result.returncode == 0, result.stderr
+    expected, ended = (torch.load(path, weights_only=True) for path in (begun, tmp_path / "models" / "model.pt"))
+    for name, weight in expected.items():
+        # an epoch has 3 steps, and a step of Adam is at most 10 times its learning rate: sqrt(0.1 / 0.001)
+        torch.testing.assert_close(ended[name], weight, rtol=0, atol=3 * 10 * 1e-12)
+    result = run_bundle("training", TRAIN, initial_weights=tmp_path / "none.pt", **places)
+    assert_clear_error(result, "none.pt", "no weights")
+
+
 def test_a_batch_may_mix_cases_out_of_the_cache_with_new_ones(cohort: Path, tmp_path: Path) -> None:
     parser = ConfigParser()
     parser.read_config(BUNDLE / TRAIN)
