@@ -29,7 +29,7 @@ from scripts.evaluation.reliability.summary import (
 )
 from scripts.method.networks import VolumetricCritic
 from scripts.tools.critic_predictions import Predictions, Record, read_records
-from scripts.tools.train_critic import BUNDLE, choose_cases, find_evidence, fit_scales, read_config, train_form
+from scripts.tools.train_critic import BUNDLE, find_evidence, fit_scales, read_cases, read_config, train_form
 
 # settings of each form over those of configs/train.yaml: the whole critic, and each part of it cut by itself
 FORMS: dict[str, dict[str, Any]] = {
@@ -58,8 +58,7 @@ def main() -> None:
     """
     report_bundle_errors()
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.critic_forms", description="The critic's forms")
-    parser.add_argument("dataset_dir", help="folder of labelled cases; their training part is used")
-    parser.add_argument("--unseen_dir", required=True, help="labelled cases that the segmenter never saw, to score on")
+    parser.add_argument("datalist", help="data list; its validation, which the segmenter never saw, is to score on")
     parser.add_argument("--model", default=str(BUNDLE / "models" / "model.pt"), help="the segmenter's weights")
     parser.add_argument("--output_dir", default="output/critic_forms", help="for forms.md and a file for each cell")
     parser.add_argument("--forms", nargs="*", default=list(FORMS), help=f"some of: {', '.join(FORMS)}")
@@ -75,10 +74,10 @@ def main() -> None:
         )
     folder = Path(args.output_dir)
     config = read_config(args.settings, seed=0)
-    items, unseen = choose_cases(args.dataset_dir, args.unseen_dir, cache_dir=config["cache_dir"])
+    items, unseen = read_cases(args.datalist, cache_dir=config["cache_dir"])
     if len(unseen) < 2:
         raise BundleError(
-            f"{args.unseen_dir}: has 1 case; at least 2 are needed, one to score and others to calibrate by."
+            f"{args.datalist}: its validation has 1 case; at least 2 are needed, one to score, others to calibrate."
         )
     predictions = Predictions(config, args.model, folder=str(folder / "predictions"))
     cases = [item["case"] for item in unseen]

@@ -20,7 +20,7 @@ from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.inference.islands import describe_islands, evidence
 from scripts.method.networks import VolumetricCritic
 from scripts.tools.critic_predictions import Predictions, read_records
-from scripts.tools.train_critic import BUNDLE, choose_cases, read_config
+from scripts.tools.train_critic import BUNDLE, read_cases, read_config
 
 SMALLEST = 0.1  # ml
 TRUE = 0.1  # share of an island that is true, from which on it is held true
@@ -36,8 +36,7 @@ def main() -> None:
     """
     report_bundle_errors()
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.island_odds", description="True or false islands")
-    parser.add_argument("dataset_dir", help="folder of labelled cases; their training part is used")
-    parser.add_argument("--unseen_dir", required=True, help="labelled cases that the segmenter never saw, to judge by")
+    parser.add_argument("datalist", help="data list; its validation, which the segmenter never saw, is to judge by")
     parser.add_argument("--model", default=str(BUNDLE / "models" / "model.pt"), help="the segmenter's weights")
     parser.add_argument("--critic", default=str(BUNDLE / "models" / "critic.pt"), help="the critic's weights")
     parser.add_argument("--predictions_dir", default="output/predictions", help="where predictions are kept")
@@ -46,7 +45,7 @@ def main() -> None:
     critic: VolumetricCritic = config.get_parsed_content("critic").eval()
     load_weights(critic, args.critic)
     predictions = Predictions(config, args.model, folder=args.predictions_dir)
-    items, unseen = choose_cases(args.dataset_dir, args.unseen_dir, cache_dir=config["cache_dir"])
+    items, unseen = read_cases(args.datalist, cache_dir=config["cache_dir"])
     training = find_islands(critic, predictions.of(items, disturbed=True), spacing=config["spacing"])
     others = find_islands(critic, predictions.of(unseen), spacing=config["spacing"])
     fit, threshold, judged = fit_odds(training)

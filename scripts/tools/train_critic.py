@@ -38,8 +38,7 @@ def main() -> None:
     """
     report_bundle_errors()
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.train_critic", description="A critic afterwards")
-    parser.add_argument("dataset_dir", help="folder of labelled cases; their training part is used")
-    parser.add_argument("--calibration_dir", required=True, help="labelled cases that the segmenter never saw")
+    parser.add_argument("datalist", help="data list; its validation, which the segmenter never saw, is to calibrate by")
     parser.add_argument("--model", default=str(BUNDLE / "models" / "model.pt"), help="the segmenter's weights")
     parser.add_argument("--output", default=str(BUNDLE / "models" / "critic.pt"), help="the critic's weights")
     parser.add_argument("--predictions_dir", default="output/predictions", help="where predictions are kept")
@@ -51,7 +50,7 @@ def main() -> None:
     if args.steps < 1:
         raise BundleError(f"--steps is {args.steps}; allowed: a whole number from 1 on.")
     config = read_config(args.settings, seed=args.seed)
-    items, unseen = choose_cases(args.dataset_dir, args.calibration_dir, cache_dir=config["cache_dir"])
+    items, unseen = read_cases(args.datalist, cache_dir=config["cache_dir"])
     predictions = Predictions(config, args.model, folder=args.predictions_dir)
     paths = predictions.of(items, disturbed=True) + find_more(args.more_predictions)
     critic = train_form(config, read_records(paths), steps=args.steps, seed=args.seed)
@@ -82,20 +81,10 @@ def read_config(settings: Mapping[str, Any], *, seed: int) -> ConfigParser:
     return config
 
 
-def choose_cases(dataset_dir: str, unseen_dir: str, *, cache_dir: str) -> tuple[list[Item], list[Item]]:
-    """Returns the training cases of a data set, never its held-out ones, and all cases of another.
-
-    Raises:
-        BundleError: if a patient is in both data sets.
-    """
-    cohort, others = Cohort(dataset_dir, cache_dir=cache_dir), Cohort(unseen_dir, cache_dir=cache_dir).sound_cases()
-    shared = {item["patient"] for item in cohort.sound_cases()} & {item["patient"] for item in others}
-    if shared:
-        raise BundleError(
-            f"{unseen_dir}: {', '.join(sorted(shared)[:3])} is also in {dataset_dir}; "
-            "give cases of patients that are not in it."
-        )
-    return cohort.training_cases(), others
+def read_cases(datalist: str, *, cache_dir: str) -> tuple[list[Item], list[Item]]:
+    """Returns the cases of a data list's `training` and of its `validation`, which share no patient."""
+    cohort = Cohort(".", datalist=datalist, cache_dir=cache_dir)
+    return cohort.training_cases(), cohort.held_out_cases()
 
 
 def find_more(folders: Sequence[str]) -> list[Path]:

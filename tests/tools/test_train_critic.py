@@ -10,7 +10,8 @@ import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
-from scripts.data.cohort import Cohort
+from scripts.data.datalist import read_datalist, write_datalist
+from scripts.data.discovery import find_cases
 from scripts.data.phantoms import make_cohort
 from scripts.method.losses import CriticLoss
 from scripts.method.networks import VolumetricCritic
@@ -120,9 +121,10 @@ def make_inputs(folder: Path) -> list[str]:
         upsample="nontrainable",
     )
     torch.save(segmenter.state_dict(), folder / "model.pt")
-    places = {"calibration_dir": "others", "model": "model.pt", "output": "critic.pt", "predictions_dir": "predictions"}
+    write_datalist(str(folder / "list.json"), find_cases(str(folder / "cases")), find_cases(str(others)))
+    places = {"model": "model.pt", "output": "critic.pt", "predictions_dir": "predictions"}
     words = [word for name, place in places.items() for word in (f"--{name}", str(folder / place))]
-    return [str(folder / "cases"), *words, "--steps", "3", "--settings", settings(folder)]
+    return [str(folder / "list.json"), *words, "--steps", "3", "--settings", settings(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +139,9 @@ def test_the_command_trains_on_training_cases_only_and_repeats(inputs: tuple[Pat
     assert result.returncode == 0, result.stderr
     assert "Not for diagnosis." in result.stdout
     files = sorted((folder / "predictions").rglob("*.pt"))
-    cohort = Cohort(str(folder / "cases"))
     kinds = ["clean", "contrast0", "contrast1", "missing0", "missing1", "vat"]
-    predicted = {f"{item['case']}_{kind}.pt" for item in cohort.training_cases() for kind in kinds}
+    predicted = {f"phantom_{i:03d}_{kind}.pt" for i in range(3) for kind in kinds}
     assert {path.name for path in files} == predicted | {"other_000_clean.pt", "other_001_clean.pt"}
-    assert not any(path.name.startswith(item["case"]) for item in cohort.held_out_cases() for path in files)
     first, made = torch.load(folder / "critic.pt"), [path.stat().st_mtime_ns for path in files]
     again = run("scripts.tools.train_critic", *words)
     assert again.returncode == 0, again.stderr
@@ -157,7 +157,6 @@ def test_the_command_trains_on_training_cases_only_and_repeats(inputs: tuple[Pat
         ({"--settings": '{"critic_see": "mask"}'}, "critic_see is no setting of train.yaml; did you mean critic_sees"),
         ({"--settings": '{"critic_features": 2}'}, "model.pt is of another width"),
         ({"--model": "{folder}/none.pt"}, "no weights at {folder}/none.pt"),
-        ({"--calibration_dir": "{folder}/cases"}, "cases: phantom_000, phantom_001, phantom_002 is also in"),
         ({"--more_predictions": "{folder}/none"}, "/none: no predictions (.pt) in it"),
         ({"--more_predictions": "{folder}/wrong"}, "wrong/a.pt: no predictions of this tool, or damaged"),
     ],
@@ -179,14 +178,7 @@ def test_wrong_inputs_are_refused_by_name(
 
 def test_the_forms_are_compared_cell_by_cell(inputs: tuple[Path, list[str]]) -> None:
     folder, arguments = inputs
-    words = [
-        arguments[0],
-        "--unseen_dir",
-        str(folder / "others"),
-        *arguments[3:5],
-        "--output_dir",
-        str(folder / "forms"),
-    ]
+    words = [*arguments[:3], "--output_dir", str(folder / "forms")]
     words += ["--seeds", "0", "--settings", settings(folder), "--steps", "2", "--forms"]
     result = run("scripts.tools.critic_forms", *words, "whole")
     assert result.returncode == 0, result.stderr
@@ -208,8 +200,7 @@ def test_the_forms_are_compared_cell_by_cell(inputs: tuple[Path, list[str]]) -> 
     assert lines[4][:2] == ["| without the image", "0"]
     refused = run("scripts.tools.critic_forms", *words, "other")
     assert "allowed: whole, without the image" in refused.stderr
-    (folder / "one").mkdir()
-    (folder / "others" / "other_000").rename(folder / "one" / "other_000")
-    words[2] = str(folder / "one")
-    refused = run("scripts.tools.critic_forms", *words, "whole")
-    assert "one: has 1 case; at least 2 are needed" in refused.stderr
+    training, validation = read_datalist(arguments[0])
+    write_datalist(str(folder / "one.json"), training, validation[:1])
+    refused = run("scripts.tools.critic_forms", str(folder / "one.json"), *words[1:], "whole")
+    assert "one.json: its validation has 1 case; at least 2 are needed" in refused.stderr
