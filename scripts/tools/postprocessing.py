@@ -39,7 +39,7 @@ def main() -> None:
     """Evaluates each choice that is not done yet, and writes a table of all."""
     report_bundle_errors()
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.postprocessing", description=__doc__)
-    parser.add_argument("--split", required=True, help="data list whose `validation` the segmenter never saw")
+    parser.add_argument("datalist", help="data list; its validation, which the segmenter never saw, is to choose by")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON for inference.yaml, such as a ckpt_dir")
     parser.add_argument(
         "--output_dir", default="output/postprocessing", help="of the evaluations; later calls go on there"
@@ -48,9 +48,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.page:
         check_mark(args.page, MARK)
-    split, folder = Path(args.split).resolve(), Path(args.output_dir).resolve()
+    split, folder = Path(args.datalist).resolve(), Path(args.output_dir).resolve()
     if not split.is_file():
-        raise BundleError(f"--split {split}: no such file; write one with `python -m scripts.data.split`.")
+        raise BundleError(f"{split}: no such file; write one with `python -m scripts.data.split`.")
     for name, choice in tqdm(CHOICES.items(), desc="choices", unit="choice"):
         evaluate(args.settings | choice, split=split, folder=folder / name.replace(" ", "_"))
     tables = {name: read(folder / name.replace(" ", "_")) for name in CHOICES}
