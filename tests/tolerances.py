@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tests' float tolerances and where they come from; `python -m tests.tolerances` lists every use.
 
-A bound that only one test needs stands there, with its reason in a comment on its line or above it. `pytest.approx` without a
-bound, 1e-6 of the value, is for values of float64 that a few operations made.
+A bound that only one test needs stands there, with its reason in a comment on its line or above it. `pytest.approx`
+without a bound, 1e-6 of the value, is for values of float64 that a few operations made.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 EXACT = 1e-10
 ABOVE_ROUNDING = 1e-6
 
-# a float32 that was rounded once or twice: 2^-24 of the value each time
+# a float32 after up to four roundings, by 2^-24 of its size each
 FLOAT32 = 2**-22
-# elements of an affine in float32, as NIfTI stores it: places of up to 1,024 mm, rounded twice
-AFFINE_MM = 1024 * FLOAT32
+# a number with six significant digits, as in all CSV files (scripts/base/text_files.py): half a unit of the last digit
+SIX_DIGITS = 5e-6
 
 TESTS = Path(__file__).parent
 BOUNDS = ("abs", "rel", "atol", "rtol")
@@ -30,29 +30,34 @@ def uses_in(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yields line, bound and reason of each float comparison in a file; the reason is empty where none is given."""
     text = path.read_text()
     lines = text.splitlines()
-    for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.Call) or ast.unparse(node.func).split(".")[-1] not in CALLS:
-            continue
-        bounds = [word for word in node.keywords if word.arg in BOUNDS]
-        written = ", ".join(f"{word.arg}={ast.unparse(word.value)}" for word in bounds)
-        yield node.lineno, written, _reason(node, bounds, lines)
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    for call in sorted(calls, key=lambda call: call.lineno):
+        if ast.unparse(call.func).split(".")[-1] in CALLS:
+            bounds = [word for word in call.keywords if word.arg in BOUNDS]
+            written = ", ".join(f"{word.arg}={ast.unparse(word.value)}" for word in bounds)
+            yield call.lineno, written, _reason(call, bounds, lines)
 
 
 def _reason(call: ast.Call, bounds: list[ast.keyword], lines: list[str]) -> str:
     names = {leaf.id for word in bounds for leaf in ast.walk(word.value) if isinstance(leaf, ast.Name)}
-    if known := sorted(names & set(REASONS)):
-        return "; ".join(REASONS[name] for name in known)
+    reasons = [REASONS[name] for name in sorted(names & set(REASONS))]
     if ast.unparse(call.func).endswith("approx") and not bounds:
-        return "float64, a few operations"
+        reasons.append("float64, a few operations")
     if bounds and all(isinstance(word.value, ast.Constant) and word.value.value == 0 for word in bounds):
-        return "the same bits"
-    near = [line.partition("# ")[2] for line in lines[call.lineno - 2 : call.end_lineno]]
-    return " ".join(filter(None, near))
+        reasons.append("the same bits")
+    first = call.lineno - 1
+    while lines[first - 1].lstrip().startswith("# "):
+        first -= 1
+    near = [line.partition("# ")[2] for line in lines[first : call.end_lineno]]
+    comment = " ".join(text for text in near if text and not text.startswith(("type:", "noqa")))
+    return "; ".join(filter(None, [*reasons, comment]))
 
 
 def _reasons() -> dict[str, str]:
-    """Returns the comment above each constant of this module; a constant without one shares that of the one above it."""
-    lines, found, comment = Path(__file__).read_text().splitlines(), {}, []
+    """Returns the comment above each constant of this module; one without a comment shares that of the one before."""
+    lines = Path(__file__).read_text().splitlines()
+    found: dict[str, str] = {}
+    comment: list[str] = []
     for before, line in zip(["", *lines], lines):
         if line.startswith("# "):
             comment = [*comment, line[2:]] if before.startswith("# ") else [line[2:]]
