@@ -20,10 +20,6 @@ from scripts.method.reciprocal_step import ReciprocalStep
 from scripts.method.vat import VirtualAdversarialHandler
 
 EDGE = 16
-# for comparisons in float64 of what is equal in exact arithmetic. Rounding, 1e-16 of each value, grows by the number of
-# operations that follow one another, and in Adam by 1 / (sqrt(v) + eps), which ABOVE_ROUNDING bounds
-EXACT = 1e-10
-ABOVE_ROUNDING = 1e-6
 
 
 def make_segmenter(seed: int = 0) -> BasicUNet:

@@ -27,7 +27,6 @@ from scripts.method.reciprocal_step import STEP_TAKEN
 from scripts.method.synchronised_norm import synchronised
 from scripts.method.vat import VirtualAdversarialHandler
 from tests.builders import (
-    EXACT,
     make_batch,
     make_critic,
     make_exact_cases,
@@ -35,6 +34,7 @@ from tests.builders import (
     make_reciprocal_trainer,
     make_segmenter,
 )
+from tests.tolerances import EXACT
 
 STEPS = 6
 BROKEN = 1  # the step, from 0, in which the last process has a voxel that is no number

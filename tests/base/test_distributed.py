@@ -20,8 +20,9 @@ from scripts.base.distributed import all_processes_agree, cases_of_process, gath
 from scripts.base.errors import BundleError
 from scripts.data.phantoms import make_cohort
 from scripts.method.vat import VirtualAdversarialHandler
-from tests.builders import EXACT, make_batch, make_segmenter, make_supervised_trainer, snapshot
+from tests.builders import make_batch, make_segmenter, make_supervised_trainer, snapshot
 from tests.commands import Command
+from tests.tolerances import EXACT
 from tests.two_processes import train_alone
 
 BUNDLE = Path(__file__).parents[2]

@@ -44,9 +44,14 @@ def test_exports_compute_what_the_networks_do_at_any_size(
         logits = segmenter(image)
         probabilities = logits.sigmoid()
         confidence = critic.confidence(probabilities, image)  # type: ignore[operator]
-    np.testing.assert_allclose(run(exported["segmenter.onnx"], image=image), logits, rtol=0, atol=1e-4)
+        exact_logits = segmenter.double()(image.double())
+        exact = critic.double().confidence(probabilities.double(), image.double())  # type: ignore[operator]
+    found = run(exported["segmenter.onnx"], image=image)
+    # five times what PyTorch's own float32 is off, because ONNX Runtime adds in another order
+    np.testing.assert_allclose(found, exact_logits, rtol=0, atol=5 * (logits - exact_logits).abs().max().item())
     found = run(exported["critic.onnx"], probabilities=probabilities, image=image)
-    np.testing.assert_allclose(found, confidence, rtol=0, atol=1e-4)
+    # likewise
+    np.testing.assert_allclose(found, exact, rtol=0, atol=5 * (confidence - exact).abs().max().item())
 
 
 def test_the_same_weights_give_the_same_files(exported: dict[str, bytes], config: ConfigParser) -> None:

@@ -64,8 +64,10 @@ def test_another_seed_is_another_patient(phantom: tuple[np.ndarray, np.ndarray])
 def test_a_seed_is_one_anatomy_at_any_resolution(phantom: tuple[np.ndarray, np.ndarray]) -> None:
     fine, coarse = phantom[1] > 0, make_phantom(6, shape=(48, 48, 40))[1] > 0
     centres = [np.array(ndimage.center_of_mass(mask)) - (np.array(mask.shape) - 1) / 2 for mask in (fine, coarse)]
-    np.testing.assert_allclose(centres[0] * 240 / 96, centres[1] * 240 / 48, atol=2)
-    assert coarse.sum() * 8 == pytest.approx(fine.sum(), rel=0.1)
+    # the outline cuts some 290 voxels of 5 mm, which count whole or not at all: a standard deviation of sqrt(290 / 12)
+    # voxels, 1 % of the 467 in the tumour, and of 0.18 mm of their centre along an axis; five deviations
+    np.testing.assert_allclose(centres[0] * 240 / 96, centres[1] * 240 / 48, rtol=0, atol=0.9)
+    assert coarse.sum() * 8 == pytest.approx(fine.sum(), rel=0.05)  # five deviations
 
 
 @settings(deadline=None, max_examples=25)
@@ -147,7 +149,7 @@ def test_cohort_has_the_brats_layout_and_geometry(tmp_path: Path) -> None:
             nifti = nib.Nifti1Image.from_filename(case / file)
             assert nifti.shape == (40, 36, 32)
             assert nifti.get_data_dtype() == (np.uint8 if name == "seg" else np.int16)
-            np.testing.assert_allclose(nifti.affine, [[-6, 0, 0, 0], [0, -6, 0, 210], [0, 0, 6, 0], [0, 0, 0, 1]])
+            np.testing.assert_array_equal(nifti.affine, [[-6, 0, 0, 0], [0, -6, 0, 210], [0, 0, 6, 0], [0, 0, 0, 1]])
             assert nib.aff2axcodes(nifti.affine) == ("L", "P", "S")
             assert nifti.header["descrip"].item() == b"phantom, not a patient"
 

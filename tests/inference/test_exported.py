@@ -89,8 +89,8 @@ def test_onnx_takes_images_of_any_multiple_of_16(onnx: Path, torchscript: Path) 
     network = load_exported(str(torchscript), torch.device("cpu"))
     with torch.no_grad():
         exact, found = network(image), OnnxNetwork(str(onnx))(image)
-        # float32 sums of at most 256 * 27 terms, in 18 convolutions one after another
         bound = 18 * 256 * 27 * torch.finfo(torch.float32).eps / 2 * exact.abs().max().item()
+        # float32 sums of at most 256 * 27 terms, in 18 convolutions one after another
         torch.testing.assert_close(found, exact, rtol=0, atol=bound)
     with pytest.raises(BundleError, match="--max_whole_brain_voxels 0"):
         OnnxNetwork(str(onnx))(torch.rand(1, 4, 32, 40, 16))

@@ -42,8 +42,8 @@ def test_islands_are_listed_with_size_place_and_probability_and_stay() -> None:
     odds = a + b * math.log(0.18 / 0.82) + c * math.log(0.216) + d * math.log(1 + distance)
     place = {"region": "WT", "volume_ml": 0.216, "centre_mm": [-26, 26, 26], "confidence": 0.18}
     assert doubted == place | {
-        "distance_mm": pytest.approx(distance, abs=1e-3),
-        "probability": pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-3),
+        "distance_mm": pytest.approx(distance, abs=0.0005),  # three decimals
+        "probability": pytest.approx(1 / (1 + math.exp(-odds)), abs=0.0005),  # three decimals
     }
     assert trusted["volume_ml"] == pytest.approx(0.064)
     assert trusted["probability"] > DOUBTED > doubted["probability"]

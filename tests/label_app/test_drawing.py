@@ -76,7 +76,7 @@ def test_a_brush_is_a_disc_or_a_ball_in_mm(form: str, mm: int, block_page: Any, 
     dot(block_page)
     drawn = np.argwhere(saved(block_page, server))
     middle = drawn.mean(axis=0)
-    np.testing.assert_allclose(middle, middle.round())
+    np.testing.assert_array_equal(middle, middle.round())
     away = np.linalg.norm((np.moveaxis(np.indices(SHAPE), 0, -1) - middle) * SPACING, axis=-1)
     if form == "disc":
         away[..., np.arange(SHAPE[2]) != middle[2]] = np.inf

@@ -21,6 +21,7 @@ from tests.data.test_checks import save
 from tests.label_app.running_server import Server, needs_server, voxels
 from tests.outputs import label_dice
 from tests.test_workflows import REAL_CASES, run_bundle
+from tests.tolerances import EXACT
 
 pytestmark = [needs_server, pytest.mark.label]
 
@@ -261,7 +262,7 @@ def test_a_training_runs_once_tells_its_progress_and_serves_only_what_is_better(
     assert (told["running"], told["state"], told["few"]) == (False, "done", True)
     assert (served.read_bytes() != before) == told["better"] == (told["after"] > told["before"])
     assert {line["case"] for line in told["cases"]} <= set(own)
-    assert np.mean([line["before"] for line in told["cases"]]) == pytest.approx(told["before"], abs=1e-5)
+    assert np.mean([line["before"] for line in told["cases"]]) == pytest.approx(told["before"], abs=EXACT)
     events = EventAccumulator(str(server.bundle / "output" / "finetune" / "tensorboard"))
     events.Reload()
     assert events.Scalars("train/unlabelled_vat_loss")  # of the cases that wait for a review

@@ -19,7 +19,8 @@ from scripts.method.losses import (
     neighbourhood_weights,
     voxel_weights,
 )
-from tests.builders import EXACT, make_batch
+from tests.builders import make_batch
+from tests.tolerances import EXACT
 
 
 def random_logits(seed: int) -> torch.Tensor:
@@ -62,18 +63,19 @@ def test_a_critic_of_the_correctness_learns_which_voxels_are_right() -> None:
     expected = -np.log(np.where(right, chance, 1 - chance)).mean()
     assert CriticLoss(judges="correctness")(logits, prediction, label).item() == pytest.approx(expected, rel=EXACT)
     everywhere = torch.full_like(logits, 20)
-    assert CriticLoss(judges="correctness")(everywhere, label, label) < 1e-6
+    loss = CriticLoss(judges="correctness")(everywhere, label, label)
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-20)), rel=EXACT)
 
 
 def test_voxels_around_a_predicted_or_true_region_count_most() -> None:
-    mask, label = torch.zeros(1, 3, 16, 16, 16), torch.zeros(1, 3, 16, 16, 16)
+    mask, label = torch.zeros(2, 1, 3, 16, 16, 16, dtype=torch.float64)
     mask[:, 0, 2, 2, 2], label[:, 1, 13, 13, 13] = 0.9, 1
     weights = neighbourhood_weights(mask, label, reach=2, elsewhere=0.1)
     around = weights > weights.min() * 1.1
     assert around.sum(dim=(0, 2, 3, 4)).tolist() == [6**3, 6**3, 0]
     assert around[0, 0, :6, :6, :6].all()
-    assert weights.mean().item() == pytest.approx(1, rel=1e-5)
-    assert (weights.max() / weights.min()).item() == pytest.approx(10, rel=1e-4)
+    assert weights.mean().item() == pytest.approx(1, rel=EXACT)
+    assert (weights.max() / weights.min()).item() == pytest.approx(10, rel=EXACT)
 
 
 def test_a_judgement_that_is_neither_is_refused() -> None:
@@ -85,9 +87,9 @@ def test_a_missed_small_tumour_weighs_half_when_balanced() -> None:
     label = torch.zeros(1, 3, 8, 8, 8, dtype=torch.float64)
     label[:, :, 0, 0, 0] = 1
     logits = 20 - 40 * label  # the critic sees through the tumour's one voxel, and nothing else
-    assert AdversarialLoss(balanced=False)(logits, label, label) < 0.05
-    # the other voxels add log(1 + exp(-20)), which is 2e-9
-    assert AdversarialLoss(balanced=True)(logits, label, label).item() == pytest.approx(10, rel=1e-8)
+    least = math.log1p(math.exp(-20))  # of every voxel, and 20 more of the tumour's
+    assert AdversarialLoss(balanced=False)(logits, label, label).item() == pytest.approx(least + 20 / 512, rel=EXACT)
+    assert AdversarialLoss(balanced=True)(logits, label, label).item() == pytest.approx(least + 20 / 2, rel=EXACT)
 
 
 @settings(deadline=None, max_examples=50)

@@ -21,8 +21,6 @@ from scripts.method.reciprocal_step import STEP_TAKEN, ReciprocalStep
 from scripts.method.spoilt_masks import SpoiltMasks
 from scripts.method.vat import VAT_PRED, VirtualAdversarialHandler
 from tests.builders import (
-    ABOVE_ROUNDING,
-    EXACT,
     changed,
     freeze_norms,
     make_batch,
@@ -35,6 +33,7 @@ from tests.builders import (
     make_supervised_trainer,
     snapshot,
 )
+from tests.tolerances import ABOVE_ROUNDING, EXACT, FLOAT32
 
 
 def test_each_step_trains_its_own_network_and_leaves_the_other_alone() -> None:
@@ -164,9 +163,9 @@ def test_the_critic_learns_from_the_masks_that_were_spoilt_on_purpose_and_by_vat
     trainer.state.d_loss_function = Loss(judges="correctness", balanced=True)
     trainer.run()
     assert trainer.state.iteration == 2
-    torch.testing.assert_close(fed[0], SpoiltMasks()(make_batch(2)[1], 1))
-    torch.testing.assert_close(fed[2], trainer.state.output[VAT_PRED].sigmoid())
-    torch.testing.assert_close(fed[3], trainer.state.output[Keys.PRED].sigmoid())
+    torch.testing.assert_close(fed[0], SpoiltMasks()(make_batch(2)[1], 1), rtol=0, atol=0)
+    torch.testing.assert_close(fed[2], trainer.state.output[VAT_PRED].sigmoid(), rtol=0, atol=FLOAT32)
+    torch.testing.assert_close(fed[3], trainer.state.output[Keys.PRED].sigmoid(), rtol=0, atol=FLOAT32)
     assert (fed[2] != fed[3]).any()
 
 

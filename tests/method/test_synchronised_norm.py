@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from scripts.method.synchronised_norm import SynchronisedBatchNorm, synchronised
-from tests.builders import EXACT, make_critic, snapshot
+from tests.builders import make_critic, snapshot
+from tests.tolerances import EXACT
 
 
 def test_alone_it_is_batch_norm_with_its_gradients_and_statistics() -> None:

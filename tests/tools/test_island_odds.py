@@ -35,7 +35,7 @@ def test_the_odds_tell_true_islands_from_false_ones_and_a_tenth_of_the_true_ones
     assert confidence > 0 > distance
     true = np.array([island["share"] > 0 for island in islands])
     assert roc_auc_score(true, judged) > 0.85
-    assert (judged[true] < threshold).mean() == pytest.approx(0.1, abs=0.01)
+    assert ((judged[true] < threshold).sum(), true.sum()) == (10, 100)
     assert "10 of 100 true islands of at least 0.1 ml" in describe(islands, judged, threshold)
     with pytest.raises(BundleError, match="3 true and 3 false islands in 6 cases: at least 8 each"):
         fit_odds(islands[:6])

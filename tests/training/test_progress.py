@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from scripts.brats import REGIONS
 from scripts.training.progress import ProgressHandler, TrainingScalarsHandler
 from tests.builders import make_adversarial_trainer, make_evaluator, make_voxelwise_segmenter
+from tests.tolerances import FLOAT32
 
 
 def test_a_line_of_dice_per_region_follows_each_validation(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,4 +72,4 @@ def test_tensorboard_gets_all_losses_learning_rates_and_dice(tmp_path: Path) -> 
     assert written.keys() == wanted.keys()
     for tag, values in wanted.items():
         assert [step for step, _ in written[tag]] == [step for step, _ in values]
-        assert [value for _, value in written[tag]] == pytest.approx([value for _, value in values], rel=1e-5)
+        assert [value for _, value in written[tag]] == pytest.approx([value for _, value in values], rel=FLOAT32)

@@ -11,6 +11,7 @@ from torch import nn
 from scripts.training.checkpoints import BestWeightsHandler
 from scripts.training.weight_average import WeightAverage, WeightAverageHandler
 from tests.builders import make_critic, make_evaluator, make_reciprocal_trainer, make_voxelwise_segmenter
+from tests.tolerances import FLOAT32
 
 
 def test_the_average_is_the_mean_at_first_and_then_exponential_and_is_what_is_validated_and_saved(
@@ -28,10 +29,11 @@ def test_the_average_is_the_mean_at_first_and_then_exponential_and_is_what_is_va
     for step, weights in enumerate(seen[1:], start=2):
         average += max(0.25, 1 / step) * (weights - average)
     evaluator.run()
-    torch.testing.assert_close(judged[0].double(), average, rtol=1e-6, atol=1e-6)
+    # float32: each step rounds up to three times, and leaves at most three quarters of the earlier errors
+    torch.testing.assert_close(judged[0].double(), average, rtol=3 * FLOAT32, atol=0)
     assert torch.equal(torch.load(tmp_path / "model.pt", weights_only=True)["weight"], judged[0])
     assert torch.equal(network.weight, seen[-1])
-    assert not torch.allclose(judged[0], seen[-1])
+    assert (judged[0] - seen[-1]).abs().max() > 0.01
 
 
 def test_without_a_momentum_or_before_the_first_step_the_weights_are_validated_as_they_are() -> None:

@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 
 from scripts.evaluation.metrics.calibration import calibration_error
 from tests.masks import blobs, spacings
+from tests.tolerances import EXACT, FLOAT32
 
 
 @settings(deadline=None, max_examples=50)
@@ -29,7 +30,7 @@ def test_error_equals_that_of_a_loop_over_the_voxels_near(
         if how_far <= 10:
             bins[int(float(p[voxel]) / 0.05)].append((float(p[voxel]), bool(truth[0][voxel])))
     gaps = [abs(sum(x for x, _ in members) - sum(y for _, y in members)) for members in bins]
-    assert found == pytest.approx(sum(gaps) / sum(map(len, bins)), abs=1e-9)
+    assert found == pytest.approx(sum(gaps) / sum(map(len, bins)), abs=EXACT)
 
 
 def test_error_agrees_with_that_of_monai_where_all_is_near() -> None:
@@ -41,7 +42,8 @@ def test_error_agrees_with_that_of_monai_where_all_is_near() -> None:
     near = np.zeros((8, 8, 8), dtype=bool)
     near[4, 4, 4] = True
     found = calibration_error(p.numpy(), y.numpy(), near, spacing=(1, 1, 1))
-    assert found == pytest.approx(metric.get_buffer().item(), abs=1e-6)
+    # MONAI adds 26 probabilities or so, on average 1/2, and 20 bins, up to 0.15, in float32: 26 / 2 + 20 * 0.15 units
+    assert found == pytest.approx(metric.get_buffer().item(), abs=4 * FLOAT32)
     assert found > 0.1
 
 

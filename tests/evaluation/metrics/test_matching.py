@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from scripts.evaluation.metrics.matching import match_lesions
 from tests.evaluation.metrics.test_lesions import as_mask, components_of, row
 from tests.masks import blobs, brute_distances, needs_real_cases, percentile_95, real_pairs, spacings
+from tests.tolerances import EXACT
 
 NAN = math.nan
 
@@ -23,7 +24,7 @@ def test_blobs_are_scored_as_the_rule_says(
 ) -> None:
     for p, t in zip(prediction, truth):
         found = match_lesions(p, t, spacing=spacing, worst_hd95=373)
-        np.testing.assert_allclose(found, rule(p, t, spacing), atol=1e-9, rtol=0)
+        np.testing.assert_allclose(found, rule(p, t, spacing), atol=EXACT, rtol=0)
 
 
 @needs_real_cases
@@ -33,7 +34,7 @@ def test_real_tumours_are_scored_as_the_rule_says() -> None:
         # one region of each, in turn, and every second slice: the rule's sets are slow
         p, t = (mask[(index + index // 9) % 3, ..., ::2] for mask in (prediction, truth))
         wanted = rule(p, t, spacing)
-        np.testing.assert_allclose(match_lesions(p, t, spacing=spacing, worst_hd95=373), wanted, atol=1e-9, rtol=0)
+        np.testing.assert_allclose(match_lesions(p, t, spacing=spacing, worst_hd95=373), wanted, atol=EXACT, rtol=0)
         scored += wanted[3] > 0
     assert scored > 30
 

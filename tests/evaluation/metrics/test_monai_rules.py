@@ -13,6 +13,7 @@ from monai.metrics import ConfusionMatrixMetric, DiceMetric, HausdorffDistanceMe
 
 from scripts.evaluation.metrics.monai_rules import Monai
 from tests.masks import needs_real_cases, real_pairs
+from tests.tolerances import FLOAT32
 
 
 def test_a_truth_without_negatives_has_no_specificity() -> None:
@@ -45,5 +46,5 @@ def test_monai_is_what_monai_gives_for_the_whole_volume(name: str, metric: Calla
             tp, fp, tn, fn = values.double().unbind(-1)
             values = tp / (tp + fn) if name == "sensitivity" else tn / (tn + fp)
         wanted.append(values[0].tolist())
-    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_allclose(found, wanted, rtol=FLOAT32)
     assert name == "specificity" or np.isnan(found).any()

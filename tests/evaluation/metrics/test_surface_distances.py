@@ -15,6 +15,7 @@ from scripts.evaluation.metrics.surface_distances import (
     surface_distances,
 )
 from tests.masks import blobs, brute_distances, brute_hd95, percentile_95, spacings
+from tests.tolerances import EXACT
 
 
 @settings(deadline=None)
@@ -26,11 +27,11 @@ def test_distances_equal_those_of_every_voxel_to_every_voxel(
     found = surface_distances(prediction[0], truth[0], spacing=spacing)
     wanted = brute_distances(prediction[0], truth[0], spacing)
     for one, other in zip(found, wanted):
-        np.testing.assert_allclose(one, other, atol=1e-9)
-    assert hausdorff_95(found) == pytest.approx(brute_hd95(prediction[0], truth[0], spacing), abs=1e-6)
-    assert pooled_hausdorff_95(found) == pytest.approx(percentile_95(np.concatenate(wanted)), abs=1e-9)
+        np.testing.assert_allclose(one, other, rtol=0, atol=EXACT)
+    assert hausdorff_95(found) == pytest.approx(brute_hd95(prediction[0], truth[0], spacing), abs=EXACT)
+    assert pooled_hausdorff_95(found) == pytest.approx(percentile_95(np.concatenate(wanted)), abs=EXACT)
     near = sum((d <= 1 + 1e-6).sum() for d in wanted)
-    assert surface_dice(found, tolerance=1) == pytest.approx(near / sum(map(len, wanted)), abs=1e-9)
+    assert surface_dice(found, tolerance=1) == pytest.approx(near / sum(map(len, wanted)), abs=EXACT)
 
 
 def test_the_two_kinds_of_hd95_differ_where_one_surface_is_small() -> None:

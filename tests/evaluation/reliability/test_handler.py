@@ -21,6 +21,7 @@ from scripts.evaluation.reliability.scores import score_case
 from scripts.evaluation.reliability.section import reliability_section
 from tests.evaluation.reliability.test_scores import make_case
 from tests.outputs import assert_not_replaced, results_in
+from tests.tolerances import SIX_DIGITS
 
 
 def run_handler(folder: Path, *, without: str | None = None) -> dict[str, np.ndarray]:
@@ -49,12 +50,12 @@ def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pyt
     assert [(row["case"], row["region"]) for row in rows] == [(f"case_{i}", r) for i in range(3) for r in REGIONS]
     # the report's list of cases has the same as the file
     for name, column in (("expected_dice", "expected_dice_critic"), ("volume_high_ml", "volume_high_ml")):
-        assert metrics[name].ravel() == pytest.approx([float(row[column]) for row in rows], rel=1e-5)
+        assert metrics[name].ravel() == pytest.approx([float(row[column]) for row in rows], rel=SIX_DIGITS)
     # the spacing is that of the images
     expected = score_case(**make_case(2), spacing=(2.0, 2, 2))[1]
     assert int(rows[7]["boundary_voxels"]) == expected["boundary_voxels"]
     assert float(rows[7]["neighbourhood_auroc_entropy"]) == pytest.approx(
-        expected["neighbourhood_auroc_entropy"], rel=1e-5
+        expected["neighbourhood_auroc_entropy"], rel=SIX_DIGITS
     )
     summary = json.loads((tmp_path / "reliability.json").read_text(), parse_constant=pytest.fail)
     assert summary["cases"] == 3

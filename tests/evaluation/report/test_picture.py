@@ -61,6 +61,7 @@ def panel(path: Path, row: int, column: int) -> np.ndarray:
 
 
 def where_coloured(pixels: np.ndarray, colour: Any) -> np.ndarray:
+    # within 5 of 255 levels: colour map, overlay and file each round to one
     return np.abs(pixels - np.asarray(colour)).max(axis=-1) < 0.02
 
 
@@ -76,9 +77,10 @@ def test_picture_shows_the_labels_of_the_widest_slice_in_radiological_view(
     draw_case(path, **case, title="case_7")
     truth, prediction = panel(path, 1, 0), panel(path, 1, 1)
     oedema, core, enhancing = (where_coloured(truth, colour) for colour in label_colours())
-    # 80 : 36 : 24 voxels
-    assert oedema.sum() / enhancing.sum() == pytest.approx(80 / 24, rel=0.1)
-    assert core.sum() / enhancing.sum() == pytest.approx(36 / 24, rel=0.1)
+    ratios = oedema.sum() / enhancing.sum(), core.sum() / enhancing.sum()
+    # 80 : 36 : 24 voxels of 8 pixels, whose edges fall on whole ones: the smallest, 6 by 4 voxels, may lack one of 48
+    # and one of 32, 5 %, and what it is compared with has another 5 %
+    assert ratios == pytest.approx((80 / 24, 36 / 24), rel=0.1)
     assert not any(where_coloured(prediction, colour).any() for colour in label_colours())
 
     brain = truth.max(axis=-1) > 0.2
@@ -120,7 +122,8 @@ def test_picture_shows_the_mean_confidence_within_the_brain(tmp_path: Path, case
     draw_case(path, **case, confidence=confidence, title="case_7")
     coloured = where_coloured(panel(path, 1, 2), wanted).sum()
     in_truth = (panel(path, 1, 0).max(axis=-1) > 0.2).sum()
-    assert coloured == pytest.approx(in_truth, rel=0.05)
+    # edges fall on whole pixels, one of 332 and one of 265, 0.7 %; the letters R and L make up the rest
+    assert coloured == pytest.approx(in_truth, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["truth", "prediction", "confidence"])

@@ -24,6 +24,7 @@ def picture(png: bytes) -> np.ndarray:
 
 
 def where_coloured(pixels: np.ndarray, colour: Any) -> np.ndarray:
+    # within 5 of 255 levels: overlay and file each round to one
     return np.abs(pixels - np.asarray(colour)).max(axis=-1) < 0.02
 
 
@@ -48,7 +49,8 @@ def test_boxes_have_the_colours_of_the_regions_and_the_place_of_the_quartiles() 
     middles = {region: np.argwhere(where_coloured(pixels, colour)).mean(axis=0) for region, colour in colours.items()}
     assert middles["TC"][1] < middles["WT"][1] - 50 < middles["ET"][1] - 100
     assert middles["WT"][0] < middles["TC"][0] - 100
-    assert middles["TC"][0] == pytest.approx(middles["ET"][0], abs=40)
+    # at 469 pixels per unit, the middles of two boxes of 30 draws differ with a standard deviation of 9; four of these
+    assert middles["TC"][0] == pytest.approx(middles["ET"][0], abs=36)
 
 
 def test_box_plots_leave_out_what_is_unknown() -> None:
@@ -90,7 +92,8 @@ def test_slices_show_truth_beside_prediction_and_the_confidence() -> None:
         assert shown[:, columns[2]].sum() / 24 > 5
         assert shown[:, columns[3]].sum() == 0
         enhancing = where_coloured(first, 0.55 * np.array(to_rgb(TISSUES[4].colour)) + 0.45 * GREY / 255).sum()
-        assert shown.sum() / enhancing == pytest.approx(voxels / 24, rel=0.15)
+        # 7 pixels a voxel: 6 by 4 voxels may lack one of 42 and one of 28, 6 %, and what they divide another 6 %
+        assert shown.sum() / enhancing == pytest.approx(voxels / 24, rel=0.12)
     viridis = (0.208, 0.372, 0.553)
     assert where_coloured(first[:, columns[4]], viridis).sum() > 10_000
     assert where_coloured(second, viridis).sum() == 0

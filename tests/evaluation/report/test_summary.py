@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from scripts.base.errors import BundleError
 from scripts.evaluation.report.summary import describe, paper_table, summarise, summary_markdown, summary_record
+from tests.tolerances import EXACT
 
 NAN = float("nan")
 DICE = np.array([[0.5, 0.8, 0.0], [0.7, 0.9, NAN], [0.6, 0.7, 1.0], [0.9, 0.6, NAN]])
@@ -25,18 +26,19 @@ def test_statistics_are_those_of_the_cases_that_have_the_metric(values: list[flo
     expected = dict(zip(("q1", "median", "q3"), quartiles))
     expected |= {"mean": statistics.fmean(values), "sd": statistics.stdev(values)}
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, abs=1e-9)
+        assert found[name] == pytest.approx(value, abs=EXACT)
     low, high = found["low95"], found["high95"]
     assert low is not None
     assert high is not None
-    assert min(values) - 1e-9 <= low <= statistics.fmean(values) + 1e-9
-    assert statistics.fmean(values) - 1e-9 <= high <= max(values) + 1e-9
+    assert min(values) - EXACT <= low <= statistics.fmean(values) + EXACT
+    assert statistics.fmean(values) - EXACT <= high <= max(values) + EXACT
 
 
 def test_the_interval_is_that_of_resampled_means_and_repeats() -> None:
     values = np.random.default_rng(1).normal(10, 2, 40)
     draws = np.random.default_rng(2).choice(values, (20000, 40)).mean(axis=1)
     found = describe(values)
+    # percentiles of 9,999 and 20,000 means of deviation 0.32 have standard errors of 0.0084 and 0.006; five of both
     assert [found["low95"], found["high95"]] == pytest.approx(list(np.percentile(draws, [2.5, 97.5])), abs=0.05)
     assert describe(values) == found
     assert describe(values, seed=1) != found

@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from scripts.brats import REGION_COLOURS
 from scripts.evaluation.report.training_curves import TrainingCurvesHandler, draw_curves, read_curves
 from tests.outputs import assert_not_replaced
+from tests.tolerances import FLOAT32
 
 
 def log(folder: Path, values: dict[int, float], *, tag: str = "validation_dice/WT") -> None:
@@ -27,7 +28,7 @@ def test_a_resumed_run_is_one_curve_with_the_later_of_two_values(tmp_path: Path)
     log(tmp_path, {3: 0.3, 4: 0.4})
     steps, values = read_curves(str(tmp_path))["validation_dice/WT"]
     assert steps.tolist() == [1, 2, 3, 4]
-    np.testing.assert_allclose(values, [0.1, 0.2, 0.3, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(values, [0.1, 0.2, 0.3, 0.4], rtol=FLOAT32)
 
 
 def test_a_better_dice_is_drawn_higher_and_a_missing_one_not_at_all() -> None:

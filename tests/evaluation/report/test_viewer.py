@@ -13,6 +13,7 @@ import pytest
 from scripts.evaluation.report.viewer import choose_cases, pack_case
 from scripts.evaluation.report.volumes import load_volumes
 from tests.outputs import make_outputs
+from tests.tolerances import FLOAT32
 
 NAN = float("nan")
 
@@ -61,5 +62,5 @@ def test_a_packed_case_holds_its_volumes_as_nifti(tmp_path: Path) -> None:
     }.items():
         nifti = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(packed.files[ids[name]])))
         np.testing.assert_array_equal(np.asarray(nifti.dataobj), expected)
-        np.testing.assert_allclose(nifti.affine, volumes.affine, rtol=1e-6)
+        np.testing.assert_allclose(nifti.affine, volumes.affine, rtol=FLOAT32)
         assert nifti.get_data_dtype() == np.uint8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from torch import nn
 from scripts.evaluation.robustness.attacks import ATTACKS, attack_loss, pgd_change, random_change, vat_change
 from scripts.method.vat import adversarial_direction
 from tests.builders import make_batch, make_segmenter, make_trained_segmenter
+from tests.tolerances import FLOAT32
 
 RMS = 0.05
 
@@ -24,7 +27,9 @@ def test_every_change_has_the_set_size_and_lies_on_the_brain(name: str, rms: flo
     image, label = make_batch(1)
     change = ATTACKS[name](trained, image, label, rms=rms, seed=0)
     brain = (image != 0).any(dim=1, keepdim=True).expand_as(image)
-    assert change[brain].square().mean().sqrt().item() == pytest.approx(rms, rel=1e-4)
+    # it is scaled in float32, by the root of a sum of 7,000 squares: rounding grows by the root of their number, to
+    # 84 * 2^-24 of the sum and half of that of its root; four times that
+    assert change[brain].double().square().mean().sqrt().item() == pytest.approx(rms, rel=1e-5)
     assert (change[~brain] == 0).all()
     assert not change.requires_grad
 
@@ -71,5 +76,5 @@ def test_the_loss_is_dice_loss_plus_divergence() -> None:
     network = nn.Conv3d(1, 1, 1, bias=False)
     nn.init.zeros_(network.weight)
     # every probability is one half: Dice (2 * 2 + 1) / (4 + 4 + 1), divergence log 2
-    expected = 1 - 5 / 9 + torch.log(torch.tensor(2.0)).item()
-    assert attack_loss(network, torch.rand(1, 1, 2, 2, 2), label).item() == pytest.approx(expected)
+    expected = 1 - 5 / 9 + math.log(2)
+    assert attack_loss(network, torch.rand(1, 1, 2, 2, 2), label).item() == pytest.approx(expected, rel=FLOAT32)
