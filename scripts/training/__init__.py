@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "checkpoints": ["BestWeightsHandler", "RestartBestHandler"],
+        "initial_weights": ["InitialWeightsHandler"],
         "progress": ["ProgressHandler", "TrainingScalarsHandler", "loss_terms"],
         "resume.loader": ["ResumableDataLoader"],
         "resume.run_state": ["RunState"],
