@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,21 @@ def test_voxels_of_every_type_are_read(steps: Any, tmp_path: Path, dtype: str, v
     image = nib.load(tmp_path / "scan.nii.gz")
     np.testing.assert_array_equal(read["voxels"], volume(expected))
     np.testing.assert_array_equal(read["affine"], image.affine)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "quaternion", [(0.5**0.5, 0.5**0.5, 0), (0.6, 0, 0.8), (0.6, 0.7999, 0), (0.1, 0.2, 0.3)], ids=str
+)
+def test_rotations_are_read_as_by_nibabel_up_to_half_a_turn(
+    steps: Any, tmp_path: Path, quaternion: tuple[float, ...]
+) -> None:
+    write_scan(tmp_path / "scan.nii", "RAS", tilt="straight")
+    content = bytearray((tmp_path / "scan.nii").read_bytes())
+    struct.pack_into("<hh3f", content, 252, 1, 0, *quaternion)  # codes of qform and sform, and the rotation
+    (tmp_path / "scan.nii").write_bytes(content)
+    read = call(steps, "steps/nifti_file.js", "readVolume", as_file(tmp_path / "scan.nii"))
+    expected = nib.Nifti1Image.from_filename(tmp_path / "scan.nii").affine
+    np.testing.assert_allclose(read["affine"], expected, rtol=EXACT, atol=EXACT)
 
 
 @pytest.mark.parametrize("odd", [{"slope": (0.5, -3.0)}, {"extension": 1016}, {"fourth_axis": True}], ids=str)

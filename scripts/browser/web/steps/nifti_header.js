@@ -63,14 +63,19 @@ export function readHeader(bytes) {
 
 export const unreadable = (reason) => new Refusal(`cannot be read, truncated or damaged (${reason}); copy it again`);
 
+// NiBabel's: a half turn has the real part 0, whatever float32 leaves of it, and what is no rotation has no real part.
+const ROUNDED = 3 * 2 ** -23;
+
 function qformOf([b, c, d], origin, zooms, factor) {
-  const a = Math.sqrt(Math.max(1 - b * b - c * c - d * d, 0));
+  const square = 1 - b * b - c * c - d * d;
+  const a = Math.abs(square) < ROUNDED ? 0 : Math.sqrt(square);
   const turn = [
     [a * a + b * b - c * c - d * d, 2 * b * c - 2 * a * d, 2 * b * d + 2 * a * c],
     [2 * b * c + 2 * a * d, a * a + c * c - b * b - d * d, 2 * c * d - 2 * a * b],
     [2 * b * d - 2 * a * c, 2 * c * d + 2 * a * b, a * a + d * d - c * c - b * b],
   ];
-  const sizes = [zooms[0], zooms[1], factor === -1 ? -zooms[2] : zooms[2]];
+  const length = a * a + b * b + c * c + d * d;
+  const sizes = [zooms[0], zooms[1], factor === -1 ? -zooms[2] : zooms[2]].map((size) => size / length);
   return fromAxes(turn.map((row) => row.map((value, axis) => value * sizes[axis])), origin);
 }
 
