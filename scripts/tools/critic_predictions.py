@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,8 @@ class Predictions:
     """
 
     def __init__(self, config: ConfigParser, model: str, *, folder: str) -> None:
-        self.segmenter = load_weights(config.get_parsed_content("network"), model).eval()
+        # a copy, for the config has one network, which several segmenters' weights would replace in turn
+        self.segmenter = load_weights(copy.deepcopy(config.get_parsed_content("network")), model).eval()
         self.preprocess = config.get_parsed_content("validate#preprocessing")
         digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:12]
         self.folder = Path(folder) / f"{digest}_{config['spacing']}mm"

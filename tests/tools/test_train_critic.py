@@ -16,8 +16,8 @@ from scripts.data.phantoms import make_cohort
 from scripts.method.losses import CriticLoss
 from scripts.method.networks import VolumetricCritic
 from scripts.method.spoilt_masks import SpoiltMasks
-from scripts.tools.critic_predictions import Patches, Record
-from scripts.tools.train_critic import find_evidence, fit_scales, train
+from scripts.tools.critic_predictions import Patches, Predictions, Record
+from scripts.tools.train_critic import find_evidence, fit_scales, read_config, train
 from tests.commands import run
 from tests.tolerances import FLOAT32
 
@@ -128,6 +128,15 @@ def make_inputs(folder: Path) -> list[str]:
     places = {"model": "model.pt", "output": "critic.pt", "predictions_dir": "predictions"}
     words = [word for name, place in places.items() for word in (f"--{name}", str(folder / place))]
     return [str(folder / "list.json"), *words, "--steps", "3", "--settings", settings(folder)]
+
+
+def test_two_segmenters_of_one_config_keep_their_weights(tmp_path: Path) -> None:
+    make_inputs(tmp_path)
+    config = read_config(json.loads(settings(tmp_path)), seed=0)
+    weights = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({name: weight + 1 for name, weight in weights.items()}, tmp_path / "other.pt")
+    first, _ = (Predictions(config, str(tmp_path / name), folder=str(tmp_path)) for name in ("model.pt", "other.pt"))
+    assert all(torch.equal(weight, weights[name]) for name, weight in first.segmenter.state_dict().items())
 
 
 @pytest.fixture(scope="module")
