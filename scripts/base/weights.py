@@ -24,7 +24,7 @@ def load_weights(network: nn.Module, path: str) -> nn.Module:
         BundleError: if there is no such file, it is no checkpoint, or it belongs to another architecture or width.
     """
     if not os.path.isfile(path):
-        raise BundleError(f"no weights at {path}: train first, or name the place of others.")
+        raise BundleError(f"no weights at {path}: train first, or name others with --ckpt_dir or --initial_weights.")
     try:
         if not is_intact_archive(path):
             raise ValueError("its checksums differ")

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("datalist", help="data list; its validation, which the segmenter never saw, is to choose by")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON for inference.yaml, such as a ckpt_dir")
     parser.add_argument(
-        "--output_dir", default="output/postprocessing", help="of the evaluations; later calls go on there"
+        "--output_dir", default="output/postprocessing", help="of the evaluations; give another for other weights"
     )
     parser.add_argument("--page", help="Markdown whose part after the mark is replaced by the table")
     args = parser.parse_args()

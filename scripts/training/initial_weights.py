@@ -12,6 +12,8 @@ from scripts.base.weights import load_weights
 class InitialWeightsHandler:
     """Loads the segmenter's weights when a training starts; a state from which a run resumes comes after it.
 
+    MONAI's `CheckpointLoader` would end in a traceback for weights that are missing or do not fit.
+
     Args:
         network: the segmenter.
         path: plain state dict of the same architecture, or None to keep the random weights.

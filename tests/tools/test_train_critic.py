@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from monai.networks.nets import BasicUNet
 
-from scripts.data.datalist import read_datalist, write_datalist
-from scripts.data.discovery import find_cases
-from scripts.data.phantoms import make_cohort
 from scripts.method.losses import CriticLoss
 from scripts.method.networks import VolumetricCritic
 from scripts.method.spoilt_masks import SpoiltMasks
-from scripts.tools.critic_predictions import Patches, Predictions, Record
-from scripts.tools.train_critic import find_evidence, fit_scales, read_config, train
+from scripts.tools.critic_predictions import Record
+from scripts.tools.train_critic import find_evidence, fit_scales, train
 from tests.commands import run
 from tests.tolerances import FLOAT32
+from tests.tools.critic_inputs import make_inputs, make_records
 
 CORRECTNESS = CriticLoss(judges="correctness", balanced=True)
-
-
-def make_records(count: int = 3) -> list[Record]:
-    """Tumours that the image shows, found a few voxels beside where they are, by a segmenter that is sure of it."""
-    records = []
-    for index in range(count):
-        label = torch.zeros(3, 24, 24, 24)
-        label[:, 8:16, 6 + index : 14 + index, 8:16] = 1
-        logits = 6 * label.roll(3, dims=1) - 3
-        records.append({"image": label[:1].repeat(4, 1, 1, 1).half(), "logits": logits.half(), "label": label.byte()})
-    return records
 
 
 def judge(critic: VolumetricCritic, records: Sequence[Record]) -> tuple[float, float]:
@@ -93,52 +78,6 @@ def test_a_critic_without_certainty_has_one_scale() -> None:
     assert b != 1
 
 
-def test_patches_repeat_by_their_seed_and_hold_what_the_records_hold() -> None:
-    def draw(seed: int) -> Record:
-        return next(Patches(make_records(), seed=seed, edge=16).batches())
-
-    first = draw(0)
-    assert all(torch.equal(first[name], values) for name, values in draw(0).items())
-    assert any(not torch.equal(first[name], values) for name, values in draw(1).items())
-    # the image shows the label, also where the patch was flipped
-    assert torch.equal(first["image"][:, :1] > 0.5, first["label"][:, :1] > 0.5)
-
-
-def settings(folder: Path) -> str:
-    return json.dumps({"features": 8, "critic_features": 2, "spacing": 5.0, "cache_dir": str(folder / "cache")})
-
-
-def make_inputs(folder: Path) -> list[str]:
-    """Phantoms to train with, others to calibrate with, and an untrained segmenter: arguments of the command."""
-    make_cohort(folder / "cases", cases=3, shape=(48, 48, 40))
-    others = Path(make_cohort(folder / "others", cases=2, shape=(48, 48, 40), seed=1))
-    for path in sorted(others.rglob("phantom_*"), reverse=True):
-        path.rename(path.with_name(path.name.replace("phantom", "other")))
-    torch.manual_seed(0)
-    segmenter = BasicUNet(
-        spatial_dims=3,
-        in_channels=4,
-        out_channels=3,
-        features=[8 * factor for factor in (1, 2, 4, 8, 8, 1)],
-        norm=("group", {"num_groups": 8}),
-        upsample="nontrainable",
-    )
-    torch.save(segmenter.state_dict(), folder / "model.pt")
-    write_datalist(str(folder / "list.json"), find_cases(str(folder / "cases")), find_cases(str(others)))
-    places = {"model": "model.pt", "output": "critic.pt", "predictions_dir": "predictions"}
-    words = [word for name, place in places.items() for word in (f"--{name}", str(folder / place))]
-    return [str(folder / "list.json"), *words, "--steps", "3", "--settings", settings(folder)]
-
-
-def test_two_segmenters_of_one_config_keep_their_weights(tmp_path: Path) -> None:
-    make_inputs(tmp_path)
-    config = read_config(json.loads(settings(tmp_path)), seed=0)
-    weights = torch.load(tmp_path / "model.pt", weights_only=True)
-    torch.save({name: weight + 1 for name, weight in weights.items()}, tmp_path / "other.pt")
-    first, _ = (Predictions(config, str(tmp_path / name), folder=str(tmp_path)) for name in ("model.pt", "other.pt"))
-    assert all(torch.equal(weight, weights[name]) for name, weight in first.segmenter.state_dict().items())
-
-
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp("train_critic")
@@ -186,33 +125,3 @@ def test_wrong_inputs_are_refused_by_name(
     assert words.replace("{folder}", str(folder)) in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "critic.pt").exists()
-
-
-def test_the_forms_are_compared_cell_by_cell(inputs: tuple[Path, list[str]]) -> None:
-    folder, arguments = inputs
-    words = [*arguments[:3], "--output_dir", str(folder / "forms")]
-    words += ["--seeds", "0", "--settings", settings(folder), "--steps", "2", "--forms"]
-    result = run("scripts.tools.critic_forms", *words, "whole")
-    assert result.returncode == 0, result.stderr
-    cell = folder / "forms" / "whole_0_2.json"
-    rows = json.loads(cell.read_text())
-    for row in rows:
-        row["boundary_auroc_critic"], row["boundary_auroc_entropy"] = 0.75, 0.25
-    cell.write_text(json.dumps(rows))
-    result = run("scripts.tools.critic_forms", *words, "whole", "without the image")
-    assert result.returncode == 0, result.stderr
-    table = (folder / "forms" / "forms.md").read_text()
-    assert table in result.stdout
-    lines = [line.split(" | ")[:3] for line in table.splitlines()]
-    assert lines[3] == [
-        "| whole",
-        "0",
-        "+0.500 (+0.500 to +0.500)",
-    ]  # as the file of the cell has it, which was not made anew
-    assert lines[4][:2] == ["| without the image", "0"]
-    refused = run("scripts.tools.critic_forms", *words, "other")
-    assert "allowed: whole, without the image" in refused.stderr
-    training, validation = read_datalist(arguments[0])
-    write_datalist(str(folder / "one.json"), training, validation[:1])
-    refused = run("scripts.tools.critic_forms", str(folder / "one.json"), *words[1:], "whole")
-    assert "one.json: its validation has 1 case; at least 2 are needed" in refused.stderr
