@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +26,7 @@ from scripts.base.errors import BundleError
 from scripts.base.settings_check import check_settings
 from scripts.data.phantoms import make_cohort
 from scripts.method.networks import VolumetricCritic
+from scripts.tools.bundle_command import run_command
 
 Run = Callable[[], None]
 
@@ -161,15 +160,12 @@ def prepare_command(*, name: str, settings: dict[str, Any], output_dir: str) -> 
         BundleError: by the run, with the command's last line, if the command fails.
     """
     configs = ["configs/inference.yaml"] + ["configs/evaluate.yaml"] * (name == "evaluating")
-    options = settings | {"config_file": str(configs), "output_dir": output_dir}
-    command = [sys.executable, "-m", "monai.bundle", "run", name]
-    command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
 
     def run() -> None:
         shutil.rmtree(output_dir, ignore_errors=True)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0 or not list(Path(output_dir).rglob("*_seg.nii.gz")):
-            raise BundleError(f"`run {name}` failed: {(done.stderr.strip() or 'no label map').splitlines()[-1]}")
+        run_command(name, configs, settings | {"output_dir": output_dir}, log=Path(f"{output_dir}.log"))
+        if not list(Path(output_dir).rglob("*_seg.nii.gz")):
+            raise BundleError(f"`run {name}` wrote no label map into {output_dir}.")
 
     return run
 
