@@ -127,6 +127,17 @@ def test_training_shows_its_terms_and_ends_with_table_weights_and_picture(traine
     assert len(list(folder.glob("state_iteration=*.pt"))) == 2
 
 
+def test_training_measures_in_mm_at_its_own_resolution(trained: tuple[Path, str], cohort: Path) -> None:
+    with open(trained[0] / "per_case.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["region"] == "WT"]
+    assert len(rows) == 2
+    for row in rows:
+        truth = load(cohort / row["case"] / f"{row['case']}_seg.nii.gz")
+        volume = np.count_nonzero(truth.dataobj) * math.prod(truth.header.get_zooms()) / 1000
+        # resampling changes a volume a little; in voxels of the input it would be 125 times as small
+        assert volume / 2 < float(row["true_volume_ml"]) < volume * 2
+
+
 def test_training_writes_losses_rates_and_dice_for_tensorboard(trained: tuple[Path, str]) -> None:
     events = EventAccumulator(str(trained[0] / "tensorboard"))
     events.Reload()

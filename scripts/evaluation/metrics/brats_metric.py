@@ -39,13 +39,14 @@ class BratsMetric(CumulativeIterationMetric):
     |             | one to one                     | `matched_lesions`, `missed_lesions`, `false_lesions`           |
     | `monai`     | `Monai`: NaN as MONAI gives it | as `brats2021`                                                 |
 
-    If a case has no truth, metrics that need one are NaN. The voxel size is taken from the truth, or from the
-    prediction, if one is a `MetaTensor`, and from `spacing` if both are plain tensors.
+    If a case has no truth, metrics that need one are NaN.
 
     Args:
         scoring_rules: one of `SCORING_RULES`.
         metrics: names of the metrics to compute, or None for all of the scoring rules.
-        spacing: voxel size of plain tensors, in mm along each axis.
+        spacing: voxel size in mm along each axis. None: that of the truth, or of the prediction, if one is a
+            `MetaTensor`, else 1 mm. MONAI's transforms make `MetaTensor`s of 1 mm out of plain tensors, so tensors from
+            a cache, which are plain, need it.
 
     Raises:
         BundleError: if the scoring rules or a metric are unknown.
@@ -56,7 +57,7 @@ class BratsMetric(CumulativeIterationMetric):
         *,
         scoring_rules: str = "brats2021",
         metrics: Sequence[str] | None = None,
-        spacing: Sequence[float] = ISOTROPIC,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.scoring_rules = scoring_rules
@@ -101,11 +102,11 @@ class BratsMetric(CumulativeIterationMetric):
     def _of_case(
         self, prediction: torch.Tensor, truth: torch.Tensor | None, probabilities: torch.Tensor | None
     ) -> np.ndarray:
-        spacing = next((m.pixdim.tolist() for m in (truth, prediction) if isinstance(m, MetaTensor)), self.spacing)
+        own = (m.pixdim.tolist() for m in (truth, prediction) if isinstance(m, MetaTensor))
         metrics = case_metrics(
             prediction,
             truth,
-            spacing=spacing,
+            spacing=self.spacing or next(own, ISOTROPIC),
             scoring_rules=self.scoring_rules,
             probabilities=probabilities,
             metrics=self.metrics,
@@ -134,7 +135,7 @@ class BratsMetricHandler(IgniteMetricHandler):
     Args:
         scoring_rules: one of `SCORING_RULES`.
         metrics: names of the metrics to compute, including the headline, or None for all of the scoring rules.
-        spacing: voxel size of plain tensors, in mm along each axis.
+        spacing: voxel size in mm along each axis; None: as in `BratsMetric`.
         output_transform: returns predictions, truths and, optionally, probabilities of `engine.state.output`.
 
     Raises:
@@ -146,7 +147,7 @@ class BratsMetricHandler(IgniteMetricHandler):
         *,
         scoring_rules: str = "brats2021",
         metrics: Sequence[str] | None = None,
-        spacing: Sequence[float] = ISOTROPIC,
+        spacing: Sequence[float] | None = None,
         output_transform: Callable | None = None,
     ) -> None:
         self.metric = BratsMetric(scoring_rules=scoring_rules, metrics=metrics, spacing=spacing)

@@ -102,6 +102,16 @@ def test_distances_are_in_mm_of_the_truth_or_else_of_the_prediction() -> None:
     assert metric(torch.stack([near, near]), batch)[:, 0, 0].tolist() == pytest.approx([in_fine, in_coarse])
 
 
+def test_a_given_voxel_size_holds_also_for_tensors_that_a_transform_has_made_metatensors_of_1_mm() -> None:
+    prediction, truth = EMPTY.clone(), EMPTY.clone()
+    prediction[:, 0, 0, 0] = 1
+    truth[:, 1, 2, 3] = 1
+    metric = BratsMetric(metrics=["hd95"], spacing=(2, 2, 2))
+    wanted = pytest.approx([2 * math.hypot(1, 2, 3)] * 3)
+    for pair in ((MetaTensor(prediction), truth), (prediction, MetaTensor(truth))):
+        assert metric([pair[0]], [pair[1]]).flatten().tolist() == wanted
+
+
 def evaluate(items: list[dict[str, Any]], **options: Any) -> SupervisedEvaluator:
     options = {"key_val_metric": {"mean_dice": BratsMetricHandler()}} | options
     evaluator = SupervisedEvaluator(
