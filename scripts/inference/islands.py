@@ -25,9 +25,9 @@ from scripts.data.transforms import MISSING
 
 # Log-odds that an island is a tumour, of 1, logit of its mean confidence, log of its ml and log of 1 + its mm to the
 # largest component. The mean confidence alone does not tell: an island is certain in its middle, true or false.
-# Fitted by scripts.tools.island_odds for the shipped weights; below DOUBTED were a tenth of the true islands there.
-ODDS = (-0.27, 1.38, 0.29, -1.01)
-DOUBTED = 0.11
+# Fitted by scripts.tools.island_odds (docs/critic.md); below DOUBTED were a tenth of the true islands there.
+ODDS = (-1.67, 1.77, 0.7, -0.28)
+DOUBTED = 0.09
 
 
 class ListIslandsd(MapTransform):

@@ -34,7 +34,7 @@ def main() -> None:
     In `configs/train.yaml` the critic learns while the segmenter does. Here the segmenter stands still, so that its
     predictions are computed once. The critic's scales are fitted on cases that neither network was trained on.
 
-    A run that was stopped keeps the predictions; the training, a few minutes, begins anew.
+    A run that was stopped keeps the predictions; the training, some ten minutes, begins anew.
     """
     report_bundle_errors()
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.train_critic", description="A critic afterwards")
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--output", default=str(BUNDLE / "models" / "critic.pt"), help="the critic's weights")
     parser.add_argument("--predictions_dir", default="output/predictions", help="where predictions are kept")
     parser.add_argument("--more_predictions", nargs="*", default=[], help="folders of other segmenters' predictions")
-    parser.add_argument("--steps", type=int, default=600, help="of two patches (600)")
+    parser.add_argument("--steps", type=int, default=6000, help="of two patches (6000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, over those of configs/train.yaml")
     args = parser.parse_args()
