@@ -108,7 +108,10 @@ def describe_islands(
     region: np.ndarray, confidence: np.ndarray, affine: np.ndarray
 ) -> Iterator[tuple[dict[str, Any], tuple[np.ndarray, ...]]]:
     """Yields all components of a region but the largest: what is listed of each, and its voxels."""
-    components, count = ndimage.label(region, np.ones((3, 3, 3)))
+    if not region.any():
+        return
+    [cut] = ndimage.find_objects(region.astype(np.uint8))  # all components: distances of a whole image cost more
+    components, count = ndimage.label(region[cut], np.ones((3, 3, 3)))
     if count < 2:
         return
     sizes = np.bincount(components.ravel())[1:]
@@ -118,12 +121,13 @@ def describe_islands(
     for number, box in enumerate(ndimage.find_objects(components), start=1):
         if number == largest:
             continue
-        corner = [side.start for side in box]
-        voxels = tuple(axis + start for axis, start in zip(np.nonzero(components[box] == number), corner))
+        inside = np.nonzero(components[box] == number)
+        in_cut = tuple(axis + side.start for axis, side in zip(inside, box))
+        voxels = tuple(axis + side.start for axis, side in zip(in_cut, cut))
         centre = affine[:3, :3] @ np.mean(voxels, axis=1) + affine[:3, 3]
         found = {
             "volume_ml": float(sizes[number - 1] * spacing.prod() / 1000),
-            "distance_mm": float(distance[voxels].min()),
+            "distance_mm": float(distance[in_cut].min()),
             "confidence": float(confidence[voxels].mean()),
         }
         probability = float(expit(np.dot(ODDS, evidence(found))))
