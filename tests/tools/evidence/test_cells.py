@@ -13,7 +13,7 @@ from scripts.tools.evidence import cells as cells_module
 from scripts.tools.evidence.arms import ARMS
 from scripts.tools.evidence.cells import make_cells
 from scripts.tools.evidence.comparison import compare
-from tests.tools.evidence.conftest import TINY
+from tests.tools.conftest import TINY
 
 
 def test_every_patient_is_validated_once_by_every_arm_and_seed(cohort: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from scripts.data.datalist import read_datalist
 from scripts.data.discovery import find_cases
 from scripts.tools.evidence import cells as cells_module
 from scripts.tools.evidence.labels import ARMS, make_label_cells
-from tests.tools.evidence.conftest import TINY
+from tests.tools.conftest import TINY
 
 
 def test_unlabelled_patients_are_the_others_and_their_labels_are_out_of_reach(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phantoms of the experiment, and its commands without starting programs."""
+"""Phantoms of the experiments, and their commands without starting programs."""
 
 from __future__ import annotations
 
