@@ -106,7 +106,7 @@ def read_truth(item: Item) -> np.ndarray:
 
 def train(folder: Path, *, minutes: float) -> dict[str, Any]:
     """Trains for about so many minutes, predicts the validation, and returns what both cost."""
-    os.environ["nnUNet_n_proc_DA"] = "0"  # batches are made on the one core as well; planning does not take a 0
+    os.environ |= {"nnUNet_n_proc_DA": "0"}  # batches are made on the one core as well; planning does not take a 0
     epochs = max(1, round(minutes * 60 / (ITERATIONS * _seconds_of_a_step())))
     trainer = _make_trainer()
     trainer.num_epochs = epochs
