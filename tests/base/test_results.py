@@ -25,6 +25,7 @@ WRITERS = {
     "federated/simulation.py",  # the same
     "tools/dataset_benchmark.py",  # links in a temporary folder
     "tools/evidence/labels.py",  # links, which replace nothing
+    "tools/peers/nnunet.py",  # the same
     "base/marked_page.py",  # the rest of a page that is given to it, below a mark
     "label_app/history.py",  # versions, none of which is ever replaced, in a folder of their own
     "label_app/volumes.py",  # that folder, and the cache

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from scripts.base.results import write_result
 from scripts.base.text_files import write_json
 from scripts.base.weights import load_weights
 from scripts.data.datalist import read_datalist
@@ -57,9 +58,8 @@ class Contender:
             folder: of everything that is written.
             minutes: of the training; how many epochs they hold is measured first.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         overlay = folder / "overlay.yaml"
-        overlay.write_text(self.overlay or "{}\n")
+        write_result(overlay, (self.overlay or "{}\n").encode())
         steps = len(read_datalist(str(datalist))[0]) // self.settings.get("batch_size", 2)
         epochs = max(1, round(minutes * 60 / self._epoch_seconds(datalist, folder, overlay)))
         taken = self._train(datalist, folder, overlay, epochs=epochs, timing=schedule(epochs * steps))

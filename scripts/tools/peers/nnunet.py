@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
+import gzip
 import os
 import time
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ from monai.transforms import Compose, LoadImaged
 from monai.transforms import ConvertToMultiChannelBasedOnBratsClasses as ToRegions
 
 from scripts.base.errors import BundleError, report_bundle_errors
-from scripts.base.text_files import write_json
+from scripts.base.results import write_result
+from scripts.base.text_files import write_csv, write_json
 from scripts.brats import MODALITIES, REGIONS, Item
 from scripts.data.datalist import read_datalist
 from scripts.data.transforms import BratsLabeld
@@ -95,7 +96,8 @@ def write_case(item: Item, raw: Path) -> None:
     values = read_truth(item)
     values[values == 4] = ENHANCING
     affine = nib.nifti1.load(item["label"]).affine
-    nib.save(nib.Nifti1Image(values, affine), raw / "labelsTr" / f"{item['case']}.nii.gz")
+    label = gzip.compress(nib.Nifti1Image(values, affine).to_bytes(), mtime=0)
+    write_result(raw / "labelsTr" / f"{item['case']}.nii.gz", label)
 
 
 def read_truth(item: Item) -> np.ndarray:
@@ -161,11 +163,7 @@ def score(cases: Sequence[Item], folder: Path) -> None:
             {"case": item["case"], "region": region} | {name: values[i] for name, values in metrics.items()}
             for i, region in enumerate(REGIONS)
         ]
-    (folder / "evaluated").mkdir(exist_ok=True)
-    with open(folder / "evaluated" / "per_case.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / "evaluated" / "per_case.csv", rows)
 
 
 if __name__ == "__main__":
