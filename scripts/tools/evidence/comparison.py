@@ -48,16 +48,21 @@ MEASURES: dict[str, Callable[[Cell], Values]] = {
     "calibration error": column("evaluated/per_case.csv", "calibration_error"),
     "Dice under artefacts": kept_under("bias_field", "noise", "motion"),
     "Dice under PGD": kept_under("pgd"),
+}
+OF_CRITICS: dict[str, Callable[[Cell], Values]] = {
     "critic's AUROC near the surface, minus entropy's": auroc_gain("boundary"),
     "the same in the neighbourhood": auroc_gain("neighbourhood"),
 }
 
 
 def compare(cells: Sequence[Cell]) -> str:
-    """Returns a Markdown table for each measure: every arm's mean and its difference from the first arm.
+    """Returns a Markdown table for each measure: every arm's mean, its difference from the first arm, and its spread.
 
     Only patients and seeds that all arms have are compared. A patient's value is its mean over regions and seeds; the
-    interval of the difference is the 95 % bootstrap interval over patients.
+    interval of the difference is the 95 % bootstrap interval over patients. It does not hold that another run of the
+    same arm ends elsewhere: for that stands the standard deviation of the difference over runs, pairs of seed and fold.
+    Measures of the critic are left out where no arm trains one; an arm that does not has an untrained one, whose AUROC
+    is the entropy's.
 
     Args:
         cells: cells that are done.
@@ -68,16 +73,29 @@ def compare(cells: Sequence[Cell]) -> str:
         runs[cell.seed, cell.fold][cell.arm] = cell
     complete = [run for run in runs.values() if len(run) == len(arms)]
     lines = [f"{len(complete)} of {len(runs)} pairs of seed and fold have all arms; the others are left out.\n"]
-    for name, read in MEASURES.items() if complete else ():
+    measures = MEASURES | (OF_CRITICS if any(cell.settings.get("lambda_critic") != 0 for cell in cells) else {})
+    for name, read in measures.items() if complete else ():
         patients = {arm: by_patient([read(run[arm]) for run in complete]) for arm in arms}
-        lines += [f"| {name} | mean | minus {arms[0]} (95 %) |", "|---|---|---|"]
-        lines += [f"| {arm} | {_mean(patients[arm])} | |" for arm in arms[:1]]
-        lines += [
-            f"| {arm} | {_mean(patients[arm])} | {difference(patients[arm], patients[arms[0]])} |" for arm in arms[1:]
-        ]
+        by_run = {arm: [by_patient([read(run[arm])]) for run in complete] for arm in arms}
+        first, *others = arms
+        lines += [f"| {name} | mean | minus {first} (95 %) | SD over runs |", "|---|---|---|---|"]
+        lines += [f"| {first} | {_mean(patients[first])} | | |"]
+        for arm in others:
+            gain, spread = difference(patients[arm], patients[first]), _spread(by_run[arm], by_run[first])
+            lines.append(f"| {arm} | {_mean(patients[arm])} | {gain} | {spread} |")
         lines.append("")
     return "\n".join(lines)
 
 
 def _mean(values: dict[str, float]) -> str:
     return f"{np.mean(list(values.values())):.4f}" if values else "none"
+
+
+def _spread(runs: Sequence[dict[str, float]], others: Sequence[dict[str, float]]) -> str:
+    """Returns the standard deviation over runs of the mean difference of the patients that both have."""
+    differences = [
+        np.mean([values[case] - other[case] for case in values if case in other])
+        for values, other in zip(runs, others)
+        if values.keys() & other.keys()
+    ]
+    return f"{np.std(differences, ddof=1):.4f}" if len(differences) > 1 else ""

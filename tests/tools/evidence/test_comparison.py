@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from scripts.tools.evidence.arms import NO_CRITIC
 from scripts.tools.evidence.cells import Cell
 from scripts.tools.evidence.comparison import compare
 
@@ -36,12 +38,18 @@ def test_differences_are_paired_by_patient_over_the_runs_that_all_arms_have(tmp_
         write_cell(tmp_path, "Dice", 0, [0.5, 0.7]),
         write_cell(tmp_path, "Dice, VAT", 0, [0.6, 0.8]),
         write_cell(tmp_path, "Dice", 1, [0.1, 0.3]),
-        write_cell(tmp_path, "Dice, VAT", 1, [0.2, 0.4]),
+        write_cell(tmp_path, "Dice, VAT", 1, [0.1, 0.3]),
         write_cell(tmp_path, "Dice", 2, [0.9, 0.9]),  # no other arm yet
     ]
     lines = compare(cells).splitlines()
     assert lines[0].startswith("2 of 3 pairs")
-    assert "| Dice | 0.4000 | |" in lines
-    # every patient gains 0.1, so that the interval has no width
-    assert "| Dice, VAT | 0.5000 | +0.1000 (+0.1000 to +0.1000) |" in lines
+    assert "| Dice | 0.4000 | | |" in lines
+    # each patient gains 0.1 in one run and 0 in the other: no width over patients, and a spread of 0.1 / sqrt(2)
+    assert "| Dice, VAT | 0.4500 | +0.0500 (+0.0500 to +0.0500) | 0.0707 |" in lines
     assert np.count_nonzero([line.startswith("| Dice, VAT |") for line in lines]) == 7
+
+
+def test_measures_of_critics_are_left_out_where_no_arm_trains_one(tmp_path: Path) -> None:
+    cell = write_cell(tmp_path, "Dice", 0, [0.5, 0.7])
+    assert "AUROC" in compare([cell])
+    assert "AUROC" not in compare([replace(cell, settings=NO_CRITIC)])
