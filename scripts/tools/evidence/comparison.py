@@ -75,8 +75,9 @@ def compare(cells: Sequence[Cell]) -> str:
     lines = [f"{len(complete)} of {len(runs)} pairs of seed and fold have all arms; the others are left out.\n"]
     measures = MEASURES | (OF_CRITICS if any(cell.settings.get("lambda_critic") != 0 for cell in cells) else {})
     for name, read in measures.items() if complete else ():
-        patients = {arm: by_patient([read(run[arm]) for run in complete]) for arm in arms}
-        by_run = {arm: [by_patient([read(run[arm])]) for run in complete] for arm in arms}
+        values = {arm: [read(run[arm]) for run in complete] for arm in arms}
+        patients = {arm: by_patient(values[arm]) for arm in arms}
+        by_run = {arm: [by_patient([run]) for run in values[arm]] for arm in arms}
         first, *others = arms
         lines += [f"| {name} | mean | minus {first} (95 %) | SD over runs |", "|---|---|---|---|"]
         lines += [f"| {first} | {_mean(patients[first])} | | |"]

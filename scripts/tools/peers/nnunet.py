@@ -27,6 +27,7 @@ from scripts.evaluation.metrics.case_metrics import case_metrics
 
 DATASET, NUMBER = "Dataset001_BraTS", 1
 PLANS = "nnUNetPlans"
+SPACING = 2.0  # mm, as in train.yaml
 ITERATIONS = 25  # of an epoch, at whose end nnU-Net lowers its learning rate
 PROBE = 4  # iterations that are timed
 # label values 1 core, 2 oedema, 3 enhancing, as nnU-Net wants them without a gap
@@ -41,7 +42,6 @@ def main() -> None:
     parser.add_argument("datalist", help="data list of cases of four files")
     parser.add_argument("folder", help="of everything that is written")
     parser.add_argument("--minutes", type=float, default=40, help="of the training (40)")
-    parser.add_argument("--spacing", type=float, default=2.0, help="working resolution in mm (2)")
     args = parser.parse_args()
     folder = Path(args.folder).resolve()
     for name in ("raw", "preprocessed", "results"):
@@ -49,13 +49,13 @@ def main() -> None:
     os.environ |= {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "nnUNet_compile": "false"}
     torch.manual_seed(0)
     training, validation = read_datalist(args.datalist)
-    prepare(training, validation, folder, spacing=args.spacing)
+    prepare(training, validation, folder)
     cost = train(folder, minutes=args.minutes)
     score(validation, folder)
     write_json(folder / "cost.json", cost | {"case_seconds": cost["case_seconds"] / len(validation)})
 
 
-def prepare(training: Sequence[Item], validation: Sequence[Item], folder: Path, *, spacing: float) -> None:
+def prepare(training: Sequence[Item], validation: Sequence[Item], folder: Path) -> None:
     """Writes the cases as nnU-Net wants them, and has it plan and preprocess.
 
     Raises:
@@ -79,7 +79,7 @@ def prepare(training: Sequence[Item], validation: Sequence[Item], folder: Path, 
         },
     )
     extract_fingerprints([NUMBER], num_processes=1, show_progress_bar=False)
-    plan_experiments([NUMBER], overwrite_target_spacing=(spacing,) * 3, overwrite_plans_name=PLANS)
+    plan_experiments([NUMBER], overwrite_target_spacing=(SPACING,) * 3, overwrite_plans_name=PLANS)
     preprocess([NUMBER], PLANS, configurations=["3d_fullres"], num_processes=[1], show_progress_bar=False)
     sides = {"train": [item["case"] for item in training], "val": [item["case"] for item in validation]}
     write_json(folder / "preprocessed" / DATASET / "splits_final.json", [sides])
@@ -94,16 +94,17 @@ def write_case(item: Item, raw: Path) -> None:
         if not link.is_symlink():
             link.symlink_to(Path(scan).resolve())
     values = read_truth(item)
-    values[values == 4] = ENHANCING
     affine = nib.nifti1.load(item["label"]).affine
     label = gzip.compress(nib.Nifti1Image(values, affine).to_bytes(), mtime=0)
     write_result(raw / "labelsTr" / f"{item['case']}.nii.gz", label)
 
 
 def read_truth(item: Item) -> np.ndarray:
-    """Returns the label map of a case with the values 1, 2 and 4."""
+    """Returns the label map of a case with the values of `LABELS`."""
     load = Compose([LoadImaged("label", ensure_channel_first=True), BratsLabeld("label")])
-    return load(item)["label"][0].numpy().astype(np.uint8)
+    values = load(item)["label"][0].numpy().astype(np.uint8)
+    values[values == 4] = ENHANCING
+    return values
 
 
 def train(folder: Path, *, minutes: float) -> dict[str, Any]:
@@ -121,8 +122,6 @@ def train(folder: Path, *, minutes: float) -> dict[str, Any]:
         "steps": epochs * ITERATIONS,
         "parameters_million": sum(parameter.numel() for parameter in trainer.network.parameters()) / 1e6,
         "case_seconds": time.perf_counter() - trained,
-        "patch": list(map(int, trainer.configuration_manager.patch_size)),
-        "batch": int(trainer.configuration_manager.batch_size),
     }
 
 
@@ -151,7 +150,6 @@ def score(cases: Sequence[Item], folder: Path) -> None:
     for item in cases:
         [found] = (folder / "results" / DATASET).glob(f"*/fold_0/validation/{item['case']}.nii.gz")
         truth = read_truth(item)
-        truth[truth == 4] = ENHANCING
         image = nib.nifti1.load(found)
         metrics = case_metrics(
             to_regions(torch.as_tensor(np.asarray(image.dataobj, dtype=np.uint8))[None]),
