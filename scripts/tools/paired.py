@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import bootstrap
 
+from scripts.brats import REGIONS
+
 RESAMPLES = 9999
 # values of one evaluation: key (case, region), NaN where undefined
 Values = dict[tuple[str, str], float]
@@ -39,6 +41,12 @@ def by_patient(runs: Sequence[Values]) -> dict[str, float]:
         for (case, _), value in values.items():
             found[case].append(value)
     return {case: float(np.nanmean(values)) for case, values in found.items() if not np.isnan(values).all()}
+
+
+def by_region(values: Values, *, digits: int) -> str:
+    """Returns the mean over cases of each region, separated by slashes."""
+    means = (np.nanmean([value for (_, region), value in values.items() if region == name]) for name in REGIONS)
+    return " / ".join(f"{mean:.{digits}f}" for mean in means)
 
 
 def difference(values: Mapping[str, float], others: Mapping[str, float]) -> str:

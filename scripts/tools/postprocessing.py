@@ -16,7 +16,7 @@ from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.marked_page import check_mark, write_below
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
 from scripts.tools.bundle_command import run_command
-from scripts.tools.paired import Values, by_patient, difference, read_column
+from scripts.tools.paired import Values, by_patient, by_region, difference, read_column
 
 MARK = "<!-- what follows is written by `python -m scripts.tools.postprocessing --page` -->"
 PLAIN = "threshold alone"
@@ -84,8 +84,7 @@ def compare(tables: Mapping[str, Mapping[str, Values]]) -> str:
     ]
     dice = {name: by_patient([table["dice"]]) for name, table in tables.items()}
     for name, table in tables.items():
-        means = [[_mean(values, region) for region in REGIONS] for values in (table["dice"], table["hd95"])]
-        cells = [" / ".join(f"{mean:.{digits}f}" for mean in row) for row, digits in zip(means, (3, 1))]
+        cells = [by_region(table["dice"], digits=3), by_region(table["hd95"], digits=1)]
         gain = "" if name == PLAIN else f" {difference(dice[name], dice[PLAIN])}"
         lines.append(f"| {name} | {' | '.join(cells)} |{gain} |")
     return "\n".join([*lines, "", _cross_validated(dice), ""])
@@ -101,10 +100,6 @@ def _cross_validated(dice: Mapping[str, Mapping[str, float]]) -> str:
         f"Chosen for each patient by the others: mean Dice {np.mean(list(chosen.values())):.4f}, "
         f"{difference(chosen, dice[PLAIN])} over {PLAIN}. Intervals: bootstrap over {len(chosen)} patients."
     )
-
-
-def _mean(values: Values, region: str) -> float:
-    return float(np.nanmean([value for (_, name), value in values.items() if name == region]))
 
 
 if __name__ == "__main__":

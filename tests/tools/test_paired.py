@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.tools.paired import by_patient, difference, read_column
+from scripts.tools.paired import by_patient, by_region, difference, read_column
 
 
 def test_empty_fields_are_undefined_and_left_out_of_means(tmp_path: Path) -> None:
@@ -15,6 +15,11 @@ def test_empty_fields_are_undefined_and_left_out_of_means(tmp_path: Path) -> Non
     assert values["a", "TC"] == 0.25
     assert np.isnan([values["a", "WT"], values["b", "TC"]]).all()
     assert by_patient([values, {("a", "ET"): 0.75}]) == {"a": 0.5}
+
+
+def test_means_of_regions_leave_undefined_values_out() -> None:
+    values = {("a", "TC"): 0.5, ("b", "TC"): 0.25, ("a", "WT"): 1.0, ("a", "ET"): 0.0, ("b", "ET"): float("nan")}
+    assert by_region(values, digits=3) == "0.375 / 1.000 / 0.000"
 
 
 def test_differences_are_of_shared_cases_with_an_interval_that_holds_their_mean() -> None:

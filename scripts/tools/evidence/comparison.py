@@ -30,18 +30,6 @@ def kept_under(*names: str) -> Callable[[Cell], Values]:
     return read
 
 
-def auroc_gain(zone: str) -> Callable[[Cell], Values]:
-    """Returns a function that reads the critic's AUROC for wrong voxels minus that of the entropy."""
-
-    def read(cell: Cell) -> Values:
-        critic, entropy = (
-            column("evaluated/reliability.csv", f"{zone}_auroc_{of}")(cell) for of in ("critic", "entropy")
-        )
-        return {key: critic[key] - entropy[key] for key in critic}
-
-    return read
-
-
 MEASURES: dict[str, Callable[[Cell], Values]] = {
     "Dice": column("evaluated/per_case.csv", "dice"),
     "HD95, mm": column("evaluated/per_case.csv", "hd95"),
@@ -49,10 +37,10 @@ MEASURES: dict[str, Callable[[Cell], Values]] = {
     "Dice under artefacts": kept_under("bias_field", "noise", "motion"),
     "Dice under PGD": kept_under("pgd"),
 }
-OF_CRITICS: dict[str, Callable[[Cell], Values]] = {
-    "critic's AUROC near the surface, minus entropy's": auroc_gain("boundary"),
-    "the same in the neighbourhood": auroc_gain("neighbourhood"),
-}
+# zones of reliability.csv
+ZONES = {"boundary": "near the surface", "neighbourhood": "in the neighbourhood"}
+
+Run = dict[str, Cell]  # by arm
 
 
 def compare(cells: Sequence[Cell]) -> str:
@@ -61,42 +49,57 @@ def compare(cells: Sequence[Cell]) -> str:
     Only patients and seeds that all arms have are compared. A patient's value is its mean over regions and seeds; the
     interval of the difference is the 95 % bootstrap interval over patients. It does not hold that another run of the
     same arm ends elsewhere: for that stands the standard deviation of the difference over runs, pairs of seed and fold.
-    Measures of the critic are left out where no arm trains one; an arm that does not has an untrained one, whose AUROC
-    is the entropy's.
+    For the arms that train a critic there are tables of its AUROC for wrong voxels, against that of the entropy.
 
     Args:
         cells: cells that are done.
     """
     arms = list(dict.fromkeys(cell.arm for cell in cells))
-    runs: defaultdict[tuple[int, int], dict[str, Cell]] = defaultdict(dict)
+    runs: defaultdict[tuple[int, int], Run] = defaultdict(dict)
     for cell in cells:
         runs[cell.seed, cell.fold][cell.arm] = cell
     complete = [run for run in runs.values() if len(run) == len(arms)]
     lines = [f"{len(complete)} of {len(runs)} pairs of seed and fold have all arms; the others are left out.\n"]
-    measures = MEASURES | (OF_CRITICS if any(cell.settings.get("lambda_critic") != 0 for cell in cells) else {})
-    for name, read in measures.items() if complete else ():
-        values = {arm: [read(run[arm]) for run in complete] for arm in arms}
-        patients = {arm: by_patient(values[arm]) for arm in arms}
-        by_run = {arm: [by_patient([run]) for run in values[arm]] for arm in arms}
-        first, *others = arms
-        lines += [f"| {name} | mean | minus {first} (95 %) | SD over runs |", "|---|---|---|---|"]
-        lines += [f"| {first} | {_mean(patients[first])} | | |"]
-        for arm in others:
-            gain, spread = difference(patients[arm], patients[first]), _spread(by_run[arm], by_run[first])
-            lines.append(f"| {arm} | {_mean(patients[arm])} | {gain} | {spread} |")
-        lines.append("")
+    if complete:
+        critics = [arm for arm in arms if complete[0][arm].settings.get("lambda_critic") != 0]
+        lines += [line for name, read in MEASURES.items() for line in _arms_table(name, read, complete, arms)]
+        lines += [line for zone in ZONES if critics for line in _critics_table(zone, complete, critics)]
     return "\n".join(lines)
 
 
-def _mean(values: dict[str, float]) -> str:
+def _arms_table(name: str, read: Callable[[Cell], Values], runs: Sequence[Run], arms: Sequence[str]) -> list[str]:
+    first, *others = arms
+    values = {arm: [read(run[arm]) for run in runs] for arm in arms}
+    lines = [f"| {name} | mean | minus {first} (95 %) | SD over runs |", "|---|---|---|---|"]
+    lines += [f"| {first} | {_mean(values[first])} | | |"]
+    lines += [f"| {arm} | {_mean(values[arm])} | {_gain(values[arm], values[first])} |" for arm in others]
+    return [*lines, ""]
+
+
+def _critics_table(zone: str, runs: Sequence[Run], arms: Sequence[str]) -> list[str]:
+    lines = [
+        f"| AUROC {ZONES[zone]} | critic | entropy | critic minus entropy (95 %) | SD over runs |",
+        f"|{'---|' * 5}",
+    ]
+    for arm in arms:
+        critic, entropy = (
+            [column("evaluated/reliability.csv", f"{zone}_auroc_{of}")(run[arm]) for run in runs]
+            for of in ("critic", "entropy")
+        )
+        lines.append(f"| {arm} | {_mean(critic)} | {_mean(entropy)} | {_gain(critic, entropy)} |")
+    return [*lines, ""]
+
+
+def _mean(runs: Sequence[Values]) -> str:
+    values = by_patient(runs)
     return f"{np.mean(list(values.values())):.4f}" if values else "none"
 
 
-def _spread(runs: Sequence[dict[str, float]], others: Sequence[dict[str, float]]) -> str:
-    """Returns the standard deviation over runs of the mean difference of the patients that both have."""
-    differences = [
-        np.mean([values[case] - other[case] for case in values if case in other])
-        for values, other in zip(runs, others)
-        if values.keys() & other.keys()
-    ]
-    return f"{np.std(differences, ddof=1):.4f}" if len(differences) > 1 else ""
+def _gain(runs: Sequence[Values], others: Sequence[Values]) -> str:
+    """Returns two fields: the difference with its interval, and the standard deviation over runs of the difference."""
+    differences = []
+    for values, other in ((by_patient([run]), by_patient([other])) for run, other in zip(runs, others)):
+        shared = [values[case] - other[case] for case in values if case in other]
+        differences += [np.mean(shared)] if shared else []
+    spread = f"{np.std(differences, ddof=1):.4f}" if len(differences) > 1 else ""
+    return f"{difference(by_patient(runs), by_patient(others))} | {spread}"

@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -20,8 +17,8 @@ from tqdm import tqdm
 from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.marked_page import check_mark, write_below
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
-from scripts.tools.bundle_command import BUNDLE
-from scripts.tools.paired import Values, by_patient, difference, read_column
+from scripts.tools.bundle_command import run_module
+from scripts.tools.paired import by_patient, by_region, difference, read_column
 from scripts.tools.peers.contenders import CONTENDERS
 
 MARK = "<!-- what follows is written by `python -m scripts.tools.peers --page` -->"
@@ -78,22 +75,8 @@ def run_nnunet(datalist: Path, folder: Path, *, minutes: float) -> None:
     Raises:
         BundleError: if it fails, with its last line and where its log is.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "scripts.tools.peers.nnunet",
-        str(datalist),
-        str(folder),
-        "--minutes",
-        f"{minutes}",
-    ]
-    log = folder / "nnunet.log"
-    with open(log, "w") as file:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=BUNDLE, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
-    if done.returncode:
-        raise BundleError(f"nnU-Net failed: {(log.read_text().splitlines() or ['no output'])[-1]}; its log is {log}")
+    arguments = [str(datalist), str(folder), "--minutes", f"{minutes}"]
+    run_module("scripts.tools.peers.nnunet", arguments, name="nnU-Net", log=folder / "nnunet.log", threads=1)
 
 
 def compare(folders: Mapping[str, Path]) -> str:
@@ -115,18 +98,13 @@ def compare(folders: Mapping[str, Path]) -> str:
             f"{cost['minutes']:.0f}",
             f"{cost['steps']:,}",
             f"{cost['case_seconds']:.1f}",
-            _by_region(tables[name]["dice"], 3),
-            _by_region(tables[name]["hd95"], 1),
+            by_region(tables[name]["dice"], digits=3),
+            by_region(tables[name]["hd95"], digits=1),
             f"{np.mean(list(dice[name].values())):.3f}",
             "" if name == first else difference(dice[name], dice[first]),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"{len(dice[first])} patients; intervals: bootstrap over them. One run each."])
-
-
-def _by_region(values: Values, digits: int) -> str:
-    means = (np.nanmean([value for (_, region), value in values.items() if region == name]) for name in REGIONS)
-    return " / ".join(f"{mean:.{digits}f}" for mean in means)
 
 
 if __name__ == "__main__":
