@@ -5,21 +5,24 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.marked_page import check_mark, write_below
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.data.cohort import Cohort
-from scripts.tools.evidence.arms import ARMS, LEVERS, SMALL, Settings
+from scripts.tools.evidence.arms import ARMS, LEVERS, SMALL, VAT_FIRST, Settings
 from scripts.tools.evidence.cells import Cell, make_cells
 from scripts.tools.evidence.comparison import compare
+from scripts.tools.evidence.labels import ARMS as LABEL_ARMS
 from scripts.tools.evidence.labels import make_label_cells
+from scripts.tools.evidence.plots import draw_evidence
 
 MARK = "<!-- what follows is written by `python -m scripts.tools.evidence --page` -->"
 
@@ -32,16 +35,15 @@ def main() -> None:
     parser.add_argument("--datalist", help="data list whose `training` replaces them; its `validation` is never read")
     parser.add_argument("--output_dir", default="output/evidence", help="of the cells; another call continues there")
     parser.add_argument(
-        "--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help="of the first experiment (all)"
-    )
-    parser.add_argument(
         "--labelled", nargs="*", type=int, default=[4, 8, 16], help="patients whose labels are used, in turn (4 8 16)"
     )
     parser.add_argument("--seeds", type=int, default=3, help="(3)")
     parser.add_argument("--folds", type=int, default=3, help="(3)")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time, each on one core (1)")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, such as '{\"epochs\": 120}'")
-    parser.add_argument("--page", help="Markdown whose part after the mark is replaced by the tables")
+    parser.add_argument(
+        "--page", help="Markdown whose part after the mark is replaced by the tables; a picture goes beside it"
+    )
     args = parser.parse_args()
     for name in ("seeds", "jobs"):
         if getattr(args, name) < 1:
@@ -54,19 +56,35 @@ def main() -> None:
     cases = cohort.training_cases()
     runs: dict[str, Any] = {"output_dir": output_dir, "seeds": args.seeds, "folds": args.folds}
     parts = make_cells(cases, arms=ARMS, kind="arm", **runs)
-    levers = make_cells(cases, arms=LEVERS, kind="lever", **runs)
-    experiments = {
-        "What each part is worth": [cell for cell in parts if cell.arm in args.arms],
-        "What each lever of variety is worth": [cell for cell in levers if cell.fold == 0],
-    }
-    experiments |= {f"{n} labelled patients": make_label_cells(cases, labelled=n, **runs) for n in args.labelled}
-    waiting = [cell for cells in experiments.values() for cell in cells if not cell.is_done]
-    run_cells(waiting, SMALL | args.settings, jobs=args.jobs)
-    tables = "".join(f"### {title}\n\n{compare(cells)}\n" for title, cells in experiments.items())
-    tables += f"{NOT_FOR_DIAGNOSIS}\n"
+    levers = [cell for cell in make_cells(cases, arms=LEVERS, kind="lever", **runs) if cell.fold == 0]
+    labels = {n: make_label_cells(cases, labelled=n, **runs) for n in args.labelled}
+    everything = [*parts, *levers, *(cell for cells in labels.values() for cell in cells)]
+    run_cells([cell for cell in everything if not cell.is_done], SMALL | args.settings, jobs=args.jobs)
+    with_all_labels = [cell for cell in parts if cell.fold == 0 and cell.arm in LABEL_ARMS]
+    labels[with_all_labels[0].training_cases] = with_all_labels
+    tables = write_tables(parts, levers, labels)
     print(tables)
     if args.page:
         write_below(args.page, MARK, tables)
+        write_atomically(Path(args.page).with_suffix(".png"), draw_evidence(parts, labels))
+
+
+def write_tables(parts: Sequence[Cell], levers: Sequence[Cell], labels: Mapping[int, Sequence[Cell]]) -> str:
+    """Returns the tables of all experiments in Markdown.
+
+    Args:
+        parts: cells of the first experiment.
+        levers: of the second.
+        labels: of the third, with so many labelled patients.
+    """
+    experiments = {
+        "What each part is worth": parts,
+        "VAT against its controls": [cell for arm in VAT_FIRST for cell in parts if cell.arm == arm],
+        "What each lever of variety is worth": levers,
+        **{f"{labelled} labelled patients": cells for labelled, cells in labels.items()},
+    }
+    tables = "".join(f"### {title}\n\n{compare(cells)}\n" for title, cells in experiments.items())
+    return f"{tables}{NOT_FOR_DIAGNOSIS}\n"
 
 
 def run_cells(cells: Sequence[Cell], settings: Settings, *, jobs: int) -> None:

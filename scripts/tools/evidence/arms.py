@@ -32,6 +32,9 @@ ARMS: dict[str, Settings] = {
     "Dice, VAT, critic of the correctness": {},
 }
 
+# VAT and its controls, which are compared with it
+VAT_FIRST = ("Dice, VAT", "Dice, cross-entropy", "Dice, random perturbation")
+
 # the levers of variety, each by itself beside VAT
 LEVERS: dict[str, Settings] = {
     "Dice, VAT": NO_CRITIC,

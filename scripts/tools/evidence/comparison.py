@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.stats import sem
 
 from scripts.tools.evidence.cells import Cell
 from scripts.tools.paired import Values, by_patient, difference, read_column, read_rows, to_number
@@ -44,33 +45,37 @@ Run = dict[str, Cell]  # by arm
 
 
 def compare(cells: Sequence[Cell]) -> str:
-    """Returns a Markdown table for each measure: every arm's mean, its difference from the first arm, and its spread.
+    """Returns a Markdown table for each measure: every arm's mean and its difference from the first arm.
 
-    Only patients and seeds that all arms have are compared. A patient's value is its mean over regions and seeds; the
-    interval of the difference is the 95 % bootstrap interval over patients. It does not hold that another run of the
-    same arm ends elsewhere: for that stands the standard deviation of the difference over runs, pairs of seed and fold.
-    For the arms that train a critic there are tables of its AUROC for wrong voxels, against that of the entropy.
+    A patient's value is its mean over regions and seeds; the interval of the difference is the 95 % bootstrap interval
+    over patients. It does not hold that another run of the same arm ends elsewhere: for that stands the difference's
+    standard error (SE) over runs, pairs of seed and fold. For the arms that train a critic there are tables of its
+    AUROC for wrong voxels, against that of the entropy.
 
     Args:
-        cells: cells that are done.
+        cells: cells that are done, of the same arms in each run.
     """
-    arms = list(dict.fromkeys(cell.arm for cell in cells))
+    runs = by_run(cells)
+    arms = list(runs[0])
+    critics = [arm for arm in arms if runs[0][arm].settings.get("lambda_critic") != 0]
+    lines = [f"{len(runs)} runs, pairs of seed and fold.\n"]
+    lines += [line for name, read in MEASURES.items() for line in _arms_table(name, read, runs, arms)]
+    lines += [line for zone in ZONES if critics for line in _critics_table(zone, runs, critics)]
+    return "\n".join(lines)
+
+
+def by_run(cells: Sequence[Cell]) -> list[Run]:
+    """Returns the arms of each pair of seed and fold, in the order of the cells."""
     runs: defaultdict[tuple[int, int], Run] = defaultdict(dict)
     for cell in cells:
         runs[cell.seed, cell.fold][cell.arm] = cell
-    complete = [run for run in runs.values() if len(run) == len(arms)]
-    lines = [f"{len(complete)} of {len(runs)} pairs of seed and fold have all arms; the others are left out.\n"]
-    if complete:
-        critics = [arm for arm in arms if complete[0][arm].settings.get("lambda_critic") != 0]
-        lines += [line for name, read in MEASURES.items() for line in _arms_table(name, read, complete, arms)]
-        lines += [line for zone in ZONES if critics for line in _critics_table(zone, complete, critics)]
-    return "\n".join(lines)
+    return list(runs.values())
 
 
 def _arms_table(name: str, read: Callable[[Cell], Values], runs: Sequence[Run], arms: Sequence[str]) -> list[str]:
     first, *others = arms
     values = {arm: [read(run[arm]) for run in runs] for arm in arms}
-    lines = [f"| {name} | mean | minus {first} (95 %) | SD over runs |", "|---|---|---|---|"]
+    lines = [f"| {name} | mean | minus {first} (95 %) | SE over runs |", "|---|---|---|---|"]
     lines += [f"| {first} | {_mean(values[first])} | | |"]
     lines += [f"| {arm} | {_mean(values[arm])} | {_gain(values[arm], values[first])} |" for arm in others]
     return [*lines, ""]
@@ -78,7 +83,7 @@ def _arms_table(name: str, read: Callable[[Cell], Values], runs: Sequence[Run], 
 
 def _critics_table(zone: str, runs: Sequence[Run], arms: Sequence[str]) -> list[str]:
     lines = [
-        f"| AUROC {ZONES[zone]} | critic | entropy | critic minus entropy (95 %) | SD over runs |",
+        f"| AUROC {ZONES[zone]} | critic | entropy | critic minus entropy (95 %) | SE over runs |",
         f"|{'---|' * 5}",
     ]
     for arm in arms:
@@ -96,10 +101,14 @@ def _mean(runs: Sequence[Values]) -> str:
 
 
 def _gain(runs: Sequence[Values], others: Sequence[Values]) -> str:
-    """Returns two fields: the difference with its interval, and the standard deviation over runs of the difference."""
-    differences = []
-    for values, other in ((by_patient([run]), by_patient([other])) for run, other in zip(runs, others)):
-        shared = [values[case] - other[case] for case in values if case in other]
-        differences += [np.mean(shared)] if shared else []
-    spread = f"{np.std(differences, ddof=1):.4f}" if len(differences) > 1 else ""
-    return f"{difference(by_patient(runs), by_patient(others))} | {spread}"
+    """Returns two fields: the difference with its interval, and its standard error over runs."""
+    differences = run_differences(runs, others)
+    error = f"{sem(differences):.4f}" if len(differences) > 1 else ""
+    return f"{difference(by_patient(runs), by_patient(others))} | {error}"
+
+
+def run_differences(runs: Sequence[Values], others: Sequence[Values]) -> list[float]:
+    """Returns for each run the mean difference of the patients that both have a value of, without runs of none."""
+    pairs = [(by_patient([values]), by_patient([other])) for values, other in zip(runs, others, strict=True)]
+    shared = [[values[case] - other[case] for case in values if case in other] for values, other in pairs]
+    return [float(np.mean(found)) for found in shared if found]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from scripts.base.errors import BundleError
-from scripts.tools.evidence.__main__ import run_cells
+from scripts.brats import NOT_FOR_DIAGNOSIS
+from scripts.tools.evidence.__main__ import run_cells, write_tables
+from scripts.tools.evidence.arms import ARMS, LEVERS
 from scripts.tools.evidence.cells import Cell
+from tests.tools.evidence.written_cells import write_cell
 
 
 class Meeting:
@@ -43,3 +47,20 @@ def test_after_a_failure_no_cell_is_begun() -> None:
     with pytest.raises(BundleError, match="the command failed"):
         run_cells([cast(Cell, Failing()) for _ in range(1000)], {}, jobs=1)
     assert Failing.begun < 1000
+
+
+def test_each_experiment_has_its_tables(tmp_path: Path) -> None:
+    parts = [write_cell(tmp_path, arm, 0, [0.1, 0.3]) for arm in ARMS]
+    levers = [write_cell(tmp_path, arm, 0, [0.1, 0.3]) for arm in LEVERS]
+    tables = write_tables(parts, levers, {4: parts[:1], 26: parts[:1]})
+    titles = [line for line in tables.splitlines() if line.startswith("### ")]
+    assert [title.removeprefix("### ") for title in titles] == [
+        "What each part is worth",
+        "VAT against its controls",
+        "What each lever of variety is worth",
+        "4 labelled patients",
+        "26 labelled patients",
+    ]
+    controls = tables.split("### ")[2]
+    assert "| Dice | mean | minus Dice, VAT (95 %) |" in controls
+    assert NOT_FOR_DIAGNOSIS in tables
