@@ -12,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from scripts.base.atomic_files import write_atomically
 from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.marked_page import check_mark, write_below
+from scripts.base.results import write_result
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.data.cohort import Cohort
 from scripts.tools.evidence.arms import ARMS, LEVERS, SMALL, VAT_FIRST, Settings
@@ -33,7 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.evidence", description=__doc__)
     parser.add_argument("--dataset_dir", default="data", help="labelled cases, of which the training's side is used")
     parser.add_argument("--datalist", help="data list whose `training` replaces them; its `validation` is never read")
-    parser.add_argument("--output_dir", default="output/evidence", help="of the cells; another call continues there")
+    parser.add_argument(
+        "--output_dir", default="output/evidence", help="of the cells and evidence.png; another call continues there"
+    )
     parser.add_argument(
         "--labelled", nargs="*", type=int, default=[4, 8, 16], help="patients whose labels are used, in turn (4 8 16)"
     )
@@ -41,9 +43,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3, help="(3)")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time, each on one core (1)")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, such as '{\"epochs\": 120}'")
-    parser.add_argument(
-        "--page", help="Markdown whose part after the mark is replaced by the tables; a picture goes beside it"
-    )
+    parser.add_argument("--page", help="Markdown whose part after the mark is replaced by the tables")
     args = parser.parse_args()
     for name in ("seeds", "jobs"):
         if getattr(args, name) < 1:
@@ -62,14 +62,14 @@ def main() -> None:
     run_cells([cell for cell in everything if not cell.is_done], SMALL | args.settings, jobs=args.jobs)
     with_all_labels = [cell for cell in parts if cell.fold == 0 and cell.arm in LABEL_ARMS]
     labels[with_all_labels[0].training_cases] = with_all_labels
-    tables = write_tables(parts, levers, labels)
+    write_result(output_dir / "evidence.png", draw_evidence(parts, labels))
+    tables = to_markdown(parts, levers, labels)
     print(tables)
     if args.page:
         write_below(args.page, MARK, tables)
-        write_atomically(Path(args.page).with_suffix(".png"), draw_evidence(parts, labels))
 
 
-def write_tables(parts: Sequence[Cell], levers: Sequence[Cell], labels: Mapping[int, Sequence[Cell]]) -> str:
+def to_markdown(parts: Sequence[Cell], levers: Sequence[Cell], labels: Mapping[int, Sequence[Cell]]) -> str:
     """Returns the tables of all experiments in Markdown.
 
     Args:

@@ -11,7 +11,7 @@ import pytest
 
 from scripts.base.errors import BundleError
 from scripts.brats import NOT_FOR_DIAGNOSIS
-from scripts.tools.evidence.__main__ import run_cells, write_tables
+from scripts.tools.evidence.__main__ import run_cells, to_markdown
 from scripts.tools.evidence.arms import ARMS, LEVERS
 from scripts.tools.evidence.cells import Cell
 from tests.tools.evidence.written_cells import write_cell
@@ -52,7 +52,7 @@ def test_after_a_failure_no_cell_is_begun() -> None:
 def test_each_experiment_has_its_tables(tmp_path: Path) -> None:
     parts = [write_cell(tmp_path, arm, 0, [0.1, 0.3]) for arm in ARMS]
     levers = [write_cell(tmp_path, arm, 0, [0.1, 0.3]) for arm in LEVERS]
-    tables = write_tables(parts, levers, {4: parts[:1], 26: parts[:1]})
+    tables = to_markdown(parts, levers, {4: parts[:1], 26: parts[:1]})
     titles = [line for line in tables.splitlines() if line.startswith("### ")]
     assert [title.removeprefix("### ") for title in titles] == [
         "What each part is worth",

@@ -14,6 +14,7 @@ from PIL import Image
 from scripts.tools.evidence.comparison import by_run
 from scripts.tools.evidence.labels import ALONE, WITH_VAT
 from scripts.tools.evidence.plots import draw_evidence, draw_labels, draw_parts
+from tests.tolerances import EXACT
 from tests.tools.evidence.written_cells import write_cell
 
 
@@ -49,7 +50,7 @@ def test_dice_stands_at_its_number_of_labels(tmp_path: Path) -> None:
     assert isinstance(alone, ErrorbarContainer)
     assert isinstance(with_vat, ErrorbarContainer)
     assert alone.lines[0].get_xydata() == pytest.approx(np.array([[4, 0.2], [26, 0.6]]))
-    assert half_bars(alone, axis=1) == pytest.approx([0.1, 0], abs=1e-12)
+    assert half_bars(alone, axis=1) == pytest.approx([0.1, 0], abs=EXACT)
     assert with_vat.lines[0].get_xydata() == pytest.approx(np.array([[26, 0.6]]))
     assert list(axes.get_xticks()) == [4, 26]
 
