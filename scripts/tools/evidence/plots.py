@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import sem
 
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.evaluation.report.appearance import GRID, INK, QUIET, WARNING, to_png
@@ -71,5 +72,4 @@ def draw_labels(axes: Axes, runs: Mapping[int, Sequence[Run]]) -> None:
 
 
 def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
-    return float(np.mean(values)), float(error)
+    return float(np.mean(values)), float(sem(values)) if len(values) > 1 else 0.0
