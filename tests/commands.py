@@ -106,8 +106,9 @@ def _serve(path: str) -> None:
         with contextlib.suppress(ImportError):  # an optional one
             __import__(name)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    listener.bind(f"{path}.bound")
     listener.listen()
+    os.rename(f"{path}.bound", path)  # by which the tests know that it listens
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         connection, _ = listener.accept()
