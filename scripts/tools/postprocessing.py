@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Experiment: which postprocessing is worth being a default, on patients that the segmenter never saw."""
+"""Experiment: which way of inference or postprocessing is worth being a default, on patients that the segmenter never saw."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "no islands that the critic holds wrong": {"remove_doubted": True},
     "inner regions cut to the outer ones": {"nested": True},
     "mean of two passes, mirrored": {"flips": [0]},
+    "windows of the training's patch": {"max_whole_brain_voxels": 0},
 }
 
 

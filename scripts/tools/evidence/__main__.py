@@ -6,19 +6,16 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.marked_page import check_mark, write_below
 from scripts.base.results import write_result
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.data.cohort import Cohort
-from scripts.tools.evidence.arms import ARMS, LEVERS, SMALL, VAT_FIRST, Settings
-from scripts.tools.evidence.cells import Cell, make_cells
+from scripts.tools.evidence.arms import ARMS, LEVERS, SMALL, VAT_FIRST
+from scripts.tools.evidence.cells import Cell, make_cells, run_cells
 from scripts.tools.evidence.comparison import compare
 from scripts.tools.evidence.labels import ARMS as LABEL_ARMS
 from scripts.tools.evidence.labels import make_label_cells
@@ -85,20 +82,6 @@ def to_markdown(parts: Sequence[Cell], levers: Sequence[Cell], labels: Mapping[i
     }
     tables = "".join(f"### {title}\n\n{compare(cells)}\n" for title, cells in experiments.items())
     return f"{tables}{NOT_FOR_DIAGNOSIS}\n"
-
-
-def run_cells(cells: Sequence[Cell], settings: Settings, *, jobs: int) -> None:
-    """Runs cells, several at a time; after a failure none is begun any more.
-
-    Raises:
-        BundleError: that of the first cell that fails.
-    """
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        for _ in tqdm(pool.map(lambda cell: cell.run(settings), cells), total=len(cells), desc="cells", unit="cell"):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from monai.data import partition_dataset
+from tqdm import tqdm
 
 from scripts.base.errors import BundleError
 from scripts.brats import Item
@@ -124,3 +126,17 @@ def split_into_folds(cases: Sequence[Item], folds: int) -> list[tuple[list[Item]
         )
         for part in parts
     ]
+
+
+def run_cells(cells: Sequence[Cell], settings: Settings, *, jobs: int) -> None:
+    """Runs cells, several at a time; after a failure none is begun any more.
+
+    Raises:
+        BundleError: that of the first cell that fails.
+    """
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for _ in tqdm(pool.map(lambda cell: cell.run(settings), cells), total=len(cells), desc="cells", unit="cell"):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -48,9 +48,9 @@ def compare(cells: Sequence[Cell]) -> str:
     """Returns a Markdown table for each measure: every arm's mean and its difference from the first arm.
 
     A patient's value is its mean over regions and seeds; the interval of the difference is the 95 % bootstrap interval
-    over patients. It does not hold that another run of the same arm ends elsewhere: for that stands the difference's
-    standard error (SE) over runs, pairs of seed and fold. For the arms that train a critic there are tables of its
-    AUROC for wrong voxels, against that of the entropy.
+    over patients. It does not hold that another run of the same arm ends elsewhere: for that stand the difference's
+    standard error (SE) over runs, pairs of seed and fold, and the number of runs in which it is above 0. For the arms
+    that train a critic there are tables of its AUROC for wrong voxels, against that of the entropy.
 
     Args:
         cells: cells that are done, of the same arms in each run.
@@ -75,16 +75,16 @@ def by_run(cells: Sequence[Cell]) -> list[Run]:
 def _arms_table(name: str, read: Callable[[Cell], Values], runs: Sequence[Run], arms: Sequence[str]) -> list[str]:
     first, *others = arms
     values = {arm: [read(run[arm]) for run in runs] for arm in arms}
-    lines = [f"| {name} | mean | minus {first} (95 %) | SE over runs |", "|---|---|---|---|"]
-    lines += [f"| {first} | {_mean(values[first])} | | |"]
+    lines = [f"| {name} | mean | minus {first} (95 %) | SE over runs | runs above 0 |", f"|{'---|' * 5}"]
+    lines += [f"| {first} | {_mean(values[first])} | | | |"]
     lines += [f"| {arm} | {_mean(values[arm])} | {_gain(values[arm], values[first])} |" for arm in others]
     return [*lines, ""]
 
 
 def _critics_table(zone: str, runs: Sequence[Run], arms: Sequence[str]) -> list[str]:
     lines = [
-        f"| AUROC {ZONES[zone]} | critic | entropy | critic minus entropy (95 %) | SE over runs |",
-        f"|{'---|' * 5}",
+        f"| AUROC {ZONES[zone]} | critic | entropy | critic minus entropy (95 %) | SE over runs | runs above 0 |",
+        f"|{'---|' * 6}",
     ]
     for arm in arms:
         critic, entropy = (
@@ -101,10 +101,11 @@ def _mean(runs: Sequence[Values]) -> str:
 
 
 def _gain(runs: Sequence[Values], others: Sequence[Values]) -> str:
-    """Returns two fields: the difference with its interval, and its standard error over runs."""
+    """Returns three fields: the difference with its interval, its error over runs, and how many runs are above 0."""
     differences = run_differences(runs, others)
     error = f"{sem(differences):.4f}" if len(differences) > 1 else ""
-    return f"{difference(by_patient(runs), by_patient(others))} | {error}"
+    above = f"{sum(value > 0 for value in differences)} of {len(differences)}"
+    return f"{difference(by_patient(runs), by_patient(others))} | {error} | {above}"
 
 
 def run_differences(runs: Sequence[Values], others: Sequence[Values]) -> list[float]:

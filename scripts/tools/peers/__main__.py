@@ -31,7 +31,7 @@ def main() -> None:
     names = [*CONTENDERS, NNUNET]
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.peers", description=__doc__)
     parser.add_argument("datalist", help="data list: `training` is trained on, `validation` evaluated at the end")
-    parser.add_argument("--minutes", type=float, default=40, help="of each training, on one core (40)")
+    parser.add_argument("--minutes", type=float, default=30, help="of each training, on one core (30)")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time (1)")
     parser.add_argument(
         "--only", nargs="+", type=int, default=range(len(names)), metavar="I", help="of the table (all)"

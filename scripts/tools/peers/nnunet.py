@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.tools.peers.nnunet", description=__doc__)
     parser.add_argument("datalist", help="data list of cases of four files")
     parser.add_argument("folder", help="of everything that is written")
-    parser.add_argument("--minutes", type=float, default=40, help="of the training (40)")
+    parser.add_argument("--minutes", type=float, default=30, help="of the training (30)")
     args = parser.parse_args()
     folder = Path(args.folder).resolve()
     for name in ("raw", "preprocessed", "results"):

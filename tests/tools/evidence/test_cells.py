@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -11,7 +14,7 @@ from scripts.data.datalist import read_datalist
 from scripts.data.discovery import find_cases
 from scripts.tools.evidence import cells as cells_module
 from scripts.tools.evidence.arms import ARMS
-from scripts.tools.evidence.cells import make_cells
+from scripts.tools.evidence.cells import Cell, make_cells, run_cells
 from scripts.tools.evidence.comparison import compare
 from tests.tools.conftest import TINY
 
@@ -50,3 +53,35 @@ def test_a_cell_that_fails_says_why(cohort: str, tmp_path: Path, quickly: None) 
     )
     with pytest.raises(BundleError, match=r"`run training` failed: .*patch_size is 17.*seed0_fold0_arm0"):
         cell.run(TINY | {"patch_size": 17})
+
+
+class Meeting:
+    """Stands for a cell; `run` returns when so many of them run at a time."""
+
+    def __init__(self, barrier: threading.Barrier) -> None:
+        self.barrier = barrier
+
+    def run(self, settings: dict[str, object]) -> None:
+        self.barrier.wait(timeout=60)
+
+
+class Failing:
+    """Stands for a cell whose command fails."""
+
+    begun = 0
+
+    def run(self, settings: dict[str, object]) -> None:
+        Failing.begun += 1
+        time.sleep(0.01)
+        raise BundleError("the command failed")
+
+
+def test_as_many_cells_run_at_a_time_as_there_are_jobs() -> None:
+    barrier = threading.Barrier(2)
+    run_cells([cast(Cell, Meeting(barrier)) for _ in range(4)], {}, jobs=2)
+
+
+def test_after_a_failure_no_cell_is_begun() -> None:
+    with pytest.raises(BundleError, match="the command failed"):
+        run_cells([cast(Cell, Failing()) for _ in range(1000)], {}, jobs=1)
+    assert Failing.begun < 1000

@@ -21,9 +21,9 @@ def test_differences_are_paired_by_patient_and_have_an_error_over_runs(tmp_path:
     ]
     lines = compare(cells).splitlines()
     assert lines[0].startswith("2 runs")
-    assert "| Dice | 0.4000 | | |" in lines
-    # each patient gains 0.1 in one run and 0 in the other: no width over patients, and an SE of 0.05
-    assert "| Dice, VAT | 0.4500 | +0.0500 (+0.0500 to +0.0500) | 0.0500 |" in lines
+    assert "| Dice | 0.4000 | | | |" in lines
+    # each patient gains 0.1 in one run and 0 in the other: no width over patients, an SE of 0.05, and one run above 0
+    assert "| Dice, VAT | 0.4500 | +0.0500 (+0.0500 to +0.0500) | 0.0500 | 1 of 2 |" in lines
     assert np.count_nonzero([line.startswith("| Dice, VAT |") for line in lines]) == 5 + 2  # measures, zones
 
 
@@ -37,7 +37,7 @@ def test_critics_are_compared_with_the_entropy_and_only_where_one_is_trained(tmp
     assert [zone.split(" |")[0] for zone in zones] == ["near the surface", "in the neighbourhood"]
     for zone in zones:
         _, _, *rows = zone.strip().splitlines()
-        assert rows == ["| critic | 0.7500 | 0.5000 | +0.2500 (+0.1500 to +0.3500) | 0.0500 |"]
+        assert rows == ["| critic | 0.7500 | 0.5000 | +0.2500 (+0.1500 to +0.3500) | 0.0500 | 2 of 2 |"]
     assert "AUROC" not in compare(cells[2:])
 
 
