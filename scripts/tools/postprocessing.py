@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Experiment: which way of inference or postprocessing is worth being a default, on patients that the segmenter never saw."""
+"""Experiment: which postprocessing, or windows, are worth being a default, on patients that the segmenter never saw."""
 
 from __future__ import annotations
 
