@@ -22,22 +22,24 @@ PAPERS_CRITIC: Settings = {
 # VAT with T = Y and a perturbation too small to matter is cross-entropy: D_KL(Y || sigmoid(F(x))) = BCE(F(x), Y)
 CROSS_ENTROPY: Settings = {"vat_epsilon": 1e-9}
 
+ALONE, WITH_VAT = "Dice", "Dice, VAT"
+WITH_CROSS_ENTROPY, WITH_RANDOM = "Dice, cross-entropy", "Dice, random perturbation"
 ARMS: dict[str, Settings] = {
-    "Dice": NO_VAT | NO_CRITIC,
-    "Dice, cross-entropy": CROSS_ENTROPY | NO_CRITIC,
-    "Dice, random perturbation": {"vat_direction": "random"} | NO_CRITIC,
-    "Dice, VAT": NO_CRITIC,
+    ALONE: NO_VAT | NO_CRITIC,
+    WITH_CROSS_ENTROPY: CROSS_ENTROPY | NO_CRITIC,
+    WITH_RANDOM: {"vat_direction": "random"} | NO_CRITIC,
+    WITH_VAT: NO_CRITIC,
     "Dice, the paper's critic": NO_VAT | PAPERS_CRITIC,
     "Dice, critic of the correctness": NO_VAT,
     "Dice, VAT, critic of the correctness": {},
 }
 
 # VAT and its controls, which are compared with it
-VAT_FIRST = ("Dice, VAT", "Dice, cross-entropy", "Dice, random perturbation")
+VAT_FIRST = (WITH_VAT, WITH_CROSS_ENTROPY, WITH_RANDOM)
 
 # the levers of variety, each by itself beside VAT
 LEVERS: dict[str, Settings] = {
-    "Dice, VAT": NO_CRITIC,
+    WITH_VAT: NO_CRITIC,
     "lesions of others": {"lesion_mix_prob": 0.3} | NO_CRITIC,
     "more changes of intensity": {"intensity_prob": 0.1} | NO_CRITIC,
     "modalities dropped": {"drop_modality_prob": 0.15} | NO_CRITIC,

@@ -10,10 +10,11 @@ from pathlib import Path
 from scripts.base.errors import BundleError
 from scripts.brats import MODALITIES, Item
 from scripts.data.datalist import write_datalist
-from scripts.tools.evidence.arms import NO_CRITIC, NO_VAT
+from scripts.tools.evidence.arms import ALONE, NO_CRITIC, NO_VAT, WITH_VAT
 from scripts.tools.evidence.cells import Cell, split_into_folds
 
-ALONE, WITH_VAT, WITH_THE_OTHERS = ARMS = ("Dice", "Dice, VAT", "Dice, VAT on the others as well")
+WITH_THE_OTHERS = f"{WITH_VAT} on the others as well"
+ARMS = (ALONE, WITH_VAT, WITH_THE_OTHERS)
 
 
 def make_label_cells(cases: Sequence[Item], *, output_dir: Path, labelled: int, seeds: int, folds: int) -> list[Cell]:

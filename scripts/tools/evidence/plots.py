@@ -12,9 +12,10 @@ from scipy.stats import sem
 
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.evaluation.report.appearance import GRID, INK, QUIET, WARNING, to_png
+from scripts.tools.evidence.arms import ALONE, WITH_VAT
 from scripts.tools.evidence.cells import Cell
 from scripts.tools.evidence.comparison import MEASURES, Run, by_run, run_differences
-from scripts.tools.evidence.labels import ALONE, WITH_THE_OTHERS, WITH_VAT
+from scripts.tools.evidence.labels import WITH_THE_OTHERS
 from scripts.tools.paired import by_patient
 
 OF_PARTS = {"Dice": (INK, "o"), "Dice under PGD": (WARNING, "s")}

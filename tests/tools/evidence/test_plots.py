@@ -11,8 +11,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from PIL import Image
 
+from scripts.tools.evidence.arms import ALONE, WITH_VAT
 from scripts.tools.evidence.comparison import by_run
-from scripts.tools.evidence.labels import ALONE, WITH_VAT
 from scripts.tools.evidence.plots import draw_evidence, draw_labels, draw_parts
 from tests.tolerances import EXACT
 from tests.tools.evidence.written_cells import write_cell
