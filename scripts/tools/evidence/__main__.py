@@ -14,7 +14,7 @@ from scripts.base.marked_page import check_mark, write_below
 from scripts.base.results import write_result
 from scripts.brats import NOT_FOR_DIAGNOSIS
 from scripts.data.cohort import Cohort
-from scripts.tools.evidence.arms import ARMS, LEVERS, SMALL, VAT_FIRST
+from scripts.tools.evidence.arms import ARMS, DROPPED, LEVERS, SMALL, VAT_FIRST, WITH_VAT
 from scripts.tools.evidence.cells import Cell, make_cells, run_cells
 from scripts.tools.evidence.comparison import compare
 from scripts.tools.evidence.labels import ARMS as LABEL_ARMS
@@ -53,7 +53,8 @@ def main() -> None:
     cases = cohort.training_cases()
     runs: dict[str, Any] = {"output_dir": output_dir, "seeds": args.seeds, "folds": args.folds}
     parts = make_cells(cases, arms=ARMS, kind="arm", **runs)
-    levers = [cell for cell in make_cells(cases, arms=LEVERS, kind="lever", **runs) if cell.fold == 0]
+    levers = make_cells(cases, arms=LEVERS, kind="lever", **runs)
+    levers = [cell for cell in levers if cell.fold == 0 or cell.arm == DROPPED]
     labels = {n: make_label_cells(cases, labelled=n, **runs) for n in args.labelled}
     everything = [*parts, *levers, *(cell for cells in labels.values() for cell in cells)]
     run_cells([cell for cell in everything if not cell.is_done], SMALL | args.settings, jobs=args.jobs)
@@ -71,13 +72,18 @@ def to_markdown(parts: Sequence[Cell], levers: Sequence[Cell], labels: Mapping[i
 
     Args:
         parts: cells of the first experiment.
-        levers: of the second.
+        levers: of the second, which are compared with the cells of VAT among `parts`.
         labels: of the third, with so many labelled patients.
     """
+    with_vat = [cell for cell in parts if cell.arm == WITH_VAT]
     experiments = {
         "What each part is worth": parts,
         "VAT against its controls": [cell for arm in VAT_FIRST for cell in parts if cell.arm == arm],
-        "What each lever of variety is worth": levers,
+        "What each lever is worth": [cell for cell in (*with_vat, *levers) if cell.fold == 0],
+        "What dropping modalities costs where none is missing": [
+            *with_vat,
+            *(cell for cell in levers if cell.arm == DROPPED),
+        ],
         **{f"{labelled} labelled patients": cells for labelled, cells in labels.items()},
     }
     tables = "".join(f"### {title}\n\n{compare(cells)}\n" for title, cells in experiments.items())

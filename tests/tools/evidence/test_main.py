@@ -18,10 +18,13 @@ def test_each_experiment_has_its_tables(tmp_path: Path) -> None:
     assert [title.removeprefix("### ") for title in titles] == [
         "What each part is worth",
         "VAT against its controls",
-        "What each lever of variety is worth",
+        "What each lever is worth",
+        "What dropping modalities costs where none is missing",
         "4 labelled patients",
         "26 labelled patients",
     ]
     controls = tables.split("### ")[2]
     assert "| Dice | mean | minus Dice, VAT (95 %) |" in controls
+    assert "| modalities dropped | 0.2000 | +0.0000 (+0.0000 to +0.0000) |" in tables.split("### ")[4]
+    assert "more patches" not in tables.split("### ")[4]
     assert NOT_FOR_DIAGNOSIS in tables
