@@ -20,6 +20,7 @@ from scripts.base.settings_check import CONFIGS, allowed, check_settings, names_
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 COMMANDS = {
     "run training": ("train",),
+    "run training, variety.yaml": ("train", "variety"),
     "run training, demo.yaml": ("train", "demo"),
     "run training, paper.yaml": ("train", "paper"),
     "run training, multi_gpu_train.yaml": ("train", "multi_gpu_train"),

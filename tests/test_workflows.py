@@ -38,6 +38,8 @@ EVERYTHING = {
     "vat_start": 0,
     "critic_start": 1,
     "critic_ramp": 2,
+    "max_turn": 0.4,
+    "max_zoom": 0.25,
     "lesion_mix_prob": 0.5,
     "intensity_prob": 0.2,
     "drop_modality_prob": 0.3,
@@ -441,7 +443,7 @@ def test_asking_for_confidence_without_a_critic_says_what_is_missing(
 
 def test_overlays_set_settings_that_training_has() -> None:
     settings = yaml.safe_load((BUNDLE / TRAIN).read_text())
-    for overlay in ("paper", "demo", "finetune"):
+    for overlay in ("variety", "paper", "demo", "finetune"):
         changes = yaml.safe_load((BUNDLE / "configs" / f"{overlay}.yaml").read_text())
         assert changes.keys() - settings.keys() <= {"phantoms", "+settings_of"}
         assert [name for name, value in changes.items() if isinstance(value, (dict, list))] in ([], ["+settings_of"])
@@ -465,6 +467,16 @@ def test_the_papers_recipe() -> None:
     assert {name: parser[name] for name in expected} == expected
     assert parser.get_parsed_content("optimizer").param_groups[0]["lr"] == 2e-4
     assert parser.get_parsed_content("critic_optimizer").param_groups[0]["lr"] == 5e-5
+
+
+def test_the_recipe_of_more_variety() -> None:
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / TRAIN), str(BUNDLE / "configs" / "variety.yaml")])
+    parser["datalist"] = "none.json"
+    turn_and_zoom = parser.get_parsed_content("train#random_transforms#1").rand_affine.rand_affine_grid
+    assert turn_and_zoom.rotate_range == (0.4,) * 3
+    assert turn_and_zoom.scale_range == (0.25,) * 3
+    assert parser.get_parsed_content("optimizer").param_groups[0]["weight_decay"] == 0.01
 
 
 def test_training_and_inference_describe_the_shipped_weights() -> None:

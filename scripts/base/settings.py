@@ -164,6 +164,8 @@ class Settings(TypedDict, total=False):
     accumulate: Count
     num_workers: WholeFrom0
     augment_prob: Probability
+    max_turn: From0
+    max_zoom: BelowOne
     lesion_mix_prob: Probability
     intensity_prob: Probability
     drop_modality_prob: Probability
