@@ -52,8 +52,8 @@ def main() -> None:
     cohort = Cohort(args.dataset_dir, datalist=args.datalist, cache_dir=str(output_dir / "cache"))
     cases = cohort.training_cases()
     runs: dict[str, Any] = {"output_dir": output_dir, "seeds": args.seeds, "folds": args.folds}
-    parts = make_cells(cases, arms=ARMS, kind="arm", **runs)
-    levers = make_cells(cases, arms=LEVERS, kind="lever", **runs)
+    parts = make_cells(cases, arms=ARMS, **runs)
+    levers = make_cells(cases, arms=LEVERS, **runs)
     levers = [cell for cell in levers if cell.fold == 0 or cell.arm == DROPPED]
     labels = {n: make_label_cells(cases, labelled=n, **runs) for n in args.labelled}
     everything = [*parts, *levers, *(cell for cells in labels.values() for cell in cells)]

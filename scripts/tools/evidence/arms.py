@@ -41,6 +41,7 @@ VAT_FIRST = (WITH_VAT, WITH_CROSS_ENTROPY, WITH_RANDOM)
 DROPPED = "modalities dropped"
 LEVERS: dict[str, Settings] = {
     "lesions of others": {"lesion_mix_prob": 0.3} | NO_CRITIC,
+    "wider turns and zooms": {"max_turn": 0.4, "max_zoom": 0.25} | NO_CRITIC,
     "more changes of intensity": {"intensity_prob": 0.1} | NO_CRITIC,
     DROPPED: {"drop_modality_prob": 0.15} | NO_CRITIC,
     "more patches of tumour": {"tumour_patches": 0.33} | NO_CRITIC,
@@ -50,6 +51,7 @@ LEVERS: dict[str, Settings] = {
     "VAT from the start": {"vat_start": 0} | NO_CRITIC,
     "VAT of twice the size": {"vat_epsilon": 0.06} | NO_CRITIC,
     "VAT of five times the weight": {"lambda_vat": 1.0} | NO_CRITIC,
+    "cross-entropy of that weight": CROSS_ENTROPY | {"lambda_vat": 1.0} | NO_CRITIC,
 }
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Cell:
 
 
 def make_cells(
-    cases: Sequence[Item], *, output_dir: Path, arms: Mapping[str, Settings], kind: str, seeds: int, folds: int
+    cases: Sequence[Item], *, output_dir: Path, arms: Mapping[str, Settings], seeds: int, folds: int
 ) -> list[Cell]:
     """Writes the folds' data lists and returns the cells, all arms of a seed and fold next to each other.
 
@@ -90,7 +91,6 @@ def make_cells(
         cases: labelled cases; each patient is in the validation of exactly one fold.
         output_dir: of the experiment.
         arms: name and settings of each arm.
-        kind: of the arms, in the names of their folders.
         seeds: number of seeds.
         folds: number of folds.
 
@@ -102,11 +102,16 @@ def make_cells(
         datalist = output_dir / f"fold_{fold}.json"
         write_datalist(str(datalist), training, validation)
         for seed in range(seeds):
-            for number, (arm, settings) in enumerate(arms.items()):
-                folder = output_dir / f"seed{seed}_fold{fold}_{kind}{number}"
+            for arm, settings in arms.items():
+                folder = output_dir / f"seed{seed}_fold{fold}_{folder_name(arm)}"
                 count = len(training)
                 cells.append(Cell(arm, settings, seed, fold, folder, datalist, count, steps_as_with=count))
     return sorted(cells, key=lambda cell: cell.seed)
+
+
+def folder_name(arm: str) -> str:
+    """Returns an arm's name as part of a path."""
+    return re.sub(r"\W+", "_", arm)
 
 
 def split_into_folds(cases: Sequence[Item], folds: int) -> list[tuple[list[Item], list[Item]]]:

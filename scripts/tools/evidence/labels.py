@@ -11,7 +11,7 @@ from scripts.base.errors import BundleError
 from scripts.brats import MODALITIES, Item
 from scripts.data.datalist import write_datalist
 from scripts.tools.evidence.arms import ALONE, NO_CRITIC, NO_VAT, WITH_VAT
-from scripts.tools.evidence.cells import Cell, split_into_folds
+from scripts.tools.evidence.cells import Cell, folder_name, split_into_folds
 
 WITH_THE_OTHERS = f"{WITH_VAT} on the others as well"
 ARMS = (ALONE, WITH_VAT, WITH_THE_OTHERS)
@@ -56,12 +56,12 @@ def make_label_cells(cases: Sequence[Item], *, output_dir: Path, labelled: int, 
                 settings[arm],
                 seed,
                 fold=0,
-                folder=place / f"arm{number}",
+                folder=place / folder_name(arm),
                 datalist=place / "cases.json",
                 training_cases=len(known),
                 steps_as_with=len(training),
             )
-            for number, arm in enumerate(ARMS)
+            for arm in ARMS
         ]
     return cells
 

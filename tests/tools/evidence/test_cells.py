@@ -21,7 +21,7 @@ from tests.tools.conftest import TINY
 
 def test_every_patient_is_validated_once_by_every_arm_and_seed(cohort: str, tmp_path: Path) -> None:
     cases = find_cases(cohort)
-    cells = make_cells(cases, output_dir=tmp_path, arms=ARMS, kind="arm", seeds=2, folds=2)
+    cells = make_cells(cases, output_dir=tmp_path, arms=ARMS, seeds=2, folds=2)
     assert len(cells) == len({cell.folder for cell in cells}) == 2 * 2 * len(ARMS)
     for arm in ARMS:
         for seed in range(2):
@@ -30,7 +30,7 @@ def test_every_patient_is_validated_once_by_every_arm_and_seed(cohort: str, tmp_
             validated = [item["case"] for _, validation in sides for item in validation]
             assert sorted(validated) == sorted(item["case"] for item in cases)
     with pytest.raises(BundleError, match="--folds 5: allowed are 2 to 4"):
-        make_cells(cases, output_dir=tmp_path, arms=ARMS, kind="arm", seeds=1, folds=5)
+        make_cells(cases, output_dir=tmp_path, arms=ARMS, seeds=1, folds=5)
 
 
 def test_a_cell_trains_evaluates_and_disturbs_and_is_not_run_again(
@@ -38,7 +38,7 @@ def test_a_cell_trains_evaluates_and_disturbs_and_is_not_run_again(
 ) -> None:
     monkeypatch.setattr(cells_module, "DISTURBANCES", {"artefacts": ["gamma"], "severities": [2], "norms": [0.03]})
     arm = "Dice, VAT, critic of the correctness"
-    cell, *_ = make_cells(find_cases(cohort), output_dir=tmp_path, arms={arm: ARMS[arm]}, kind="arm", seeds=1, folds=2)
+    cell, *_ = make_cells(find_cases(cohort), output_dir=tmp_path, arms={arm: ARMS[arm]}, seeds=1, folds=2)
     assert not cell.is_done
     cell.run(TINY)
     assert cell.is_done
@@ -48,10 +48,8 @@ def test_a_cell_trains_evaluates_and_disturbs_and_is_not_run_again(
 
 
 def test_a_cell_that_fails_says_why(cohort: str, tmp_path: Path, quickly: None) -> None:
-    cell, *_ = make_cells(
-        find_cases(cohort), output_dir=tmp_path, arms={"Dice": ARMS["Dice"]}, kind="arm", seeds=1, folds=2
-    )
-    with pytest.raises(BundleError, match=r"`run training` failed: .*patch_size is 17.*seed0_fold0_arm0"):
+    cell, *_ = make_cells(find_cases(cohort), output_dir=tmp_path, arms={"Dice": ARMS["Dice"]}, seeds=1, folds=2)
+    with pytest.raises(BundleError, match=r"`run training` failed: .*patch_size is 17.*seed0_fold0_Dice"):
         cell.run(TINY | {"patch_size": 17})
 
 
