@@ -472,7 +472,6 @@ def test_the_papers_recipe() -> None:
 def test_the_recipe_of_more_variety() -> None:
     parser = ConfigParser()
     parser.read_config([str(BUNDLE / TRAIN), str(BUNDLE / "configs" / "variety.yaml")])
-    parser["datalist"] = "none.json"
     turn_and_zoom = parser.get_parsed_content("train#random_transforms#1").rand_affine.rand_affine_grid
     assert turn_and_zoom.rotate_range == (0.4,) * 3
     assert turn_and_zoom.scale_range == (0.25,) * 3
