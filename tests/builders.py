@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -36,7 +38,12 @@ def make_segmenter(seed: int = 0) -> BasicUNet:
 
 
 def make_trained_segmenter() -> BasicUNet:
-    """A segmenter that has seen its task, so that its predictions depend on the image."""
+    """A segmenter of its own that has seen its task, so that its predictions depend on the image."""
+    return copy.deepcopy(_train_segmenter())
+
+
+@functools.cache
+def _train_segmenter() -> BasicUNet:
     segmenter = make_segmenter()
     image, label = make_batch(4)
     optimizer = torch.optim.Adam(segmenter.parameters(), 1e-2)
