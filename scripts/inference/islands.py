@@ -26,8 +26,8 @@ from scripts.data.transforms import MISSING
 # Log-odds that an island is a tumour, of 1, logit of its mean confidence, log of its ml and log of 1 + its mm to the
 # largest component. The mean confidence alone does not tell: an island is certain in its middle, true or false.
 # Fitted by scripts.tools.island_odds (docs/critic.md); below DOUBTED were a tenth of the true islands there.
-ODDS = (-1.67, 1.77, 0.7, -0.28)
-DOUBTED = 0.09
+ODDS = (0.11, 1.69, 0.31, -0.6)
+DOUBTED = 0.18
 
 
 class ListIslandsd(MapTransform):

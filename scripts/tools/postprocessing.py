@@ -32,7 +32,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "no islands that the critic holds wrong": {"remove_doubted": True},
     "inner regions cut to the outer ones": {"nested": True},
     "mean of two passes, mirrored": {"flips": [0]},
-    "windows of the training's patch": {"max_whole_brain_voxels": 0},
+    "windows in place of whole brains": {"max_whole_brain_voxels": 0},
 }
 
 
