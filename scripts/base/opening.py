@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 import monai
@@ -24,12 +25,18 @@ def prepare() -> None:
     check_monai()
     check_settings()
     reuse_freed_memory()
-    ignore_scaler_warnings()
+    ignore_needless_warnings()
 
 
-def ignore_scaler_warnings() -> None:
-    """Ignores warnings of CUDA's gradient scalers, which MONAI's trainers create on CPUs as well, to no effect."""
+def ignore_needless_warnings() -> None:
+    """Ignores warnings that tell a user nothing.
+
+    MONAI's trainers create CUDA's gradient scalers on CPUs as well, to no effect. Its `LoadImage`, of which every
+    command creates some, tries nvImageCodec, which decodes DICOM alone and only on GPUs.
+    """
     warnings.filterwarnings("ignore", message=r".*torch\.cuda\.amp\.GradScaler")
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader: nvImageCodec decoder plugin did not register")
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
 
 
 def check_monai() -> None:

@@ -38,9 +38,10 @@ class ListIslandsd(MapTransform):
     Args:
         keys: keys of binary regions TC, WT, ET (3, H, W, D).
         confidence_key: key of the critic's confidence (3, H, W, D) in them.
+        label_key: key of the true regions (3, H, W, D), which an item may lack.
         output_key: key of the list, whose entries have `region`, `volume_ml`, `centre_mm` (in the space of the affine),
-            `distance_mm` to the largest component, `confidence`, the mean over the island, and `probability`, that a
-            part of it is true.
+            `distance_mm` to the largest component, `confidence`, the mean over the island, `probability`, that a part
+            of it is true, and, with a label, `true_share`, the part of its voxels that is.
         remove_doubted: whether islands with a probability below `DOUBTED` are removed.
     """
 
@@ -49,12 +50,14 @@ class ListIslandsd(MapTransform):
         keys: KeysCollection,
         *,
         confidence_key: str = "confidence",
+        label_key: str = "label",
         output_key: str = "islands",
         remove_doubted: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.confidence_key = confidence_key
+        self.label_key = label_key
         self.output_key = output_key
         self.remove_doubted = remove_doubted
 
@@ -64,9 +67,11 @@ class ListIslandsd(MapTransform):
             regions = item[key].clone()
             affine = regions.affine.cpu().numpy() if isinstance(regions, MetaTensor) else np.eye(4)
             confidence = torch.as_tensor(item[self.confidence_key]).cpu().numpy()
+            label = item.get(self.label_key)
+            truths = (label.cpu().numpy() > 0.5) if isinstance(label, torch.Tensor) else [None] * len(REGIONS)
             islands: list[dict[str, Any]] = []
-            for name, region, certain in zip(REGIONS, regions, confidence):
-                for island, voxels in describe_islands(region.cpu().numpy() > 0.5, certain, affine):
+            for name, region, certain, truth in zip(REGIONS, regions, confidence, truths):
+                for island, voxels in describe_islands(region.cpu().numpy() > 0.5, certain, affine, truth):
                     islands.append({"region": name, **island})
                     if self.remove_doubted and island["probability"] < DOUBTED:
                         region[tuple(torch.as_tensor(axis, device=region.device) for axis in voxels)] = 0
@@ -105,7 +110,7 @@ class SaveIslandsHandler:
 
 
 def describe_islands(
-    region: np.ndarray, confidence: np.ndarray, affine: np.ndarray
+    region: np.ndarray, confidence: np.ndarray, affine: np.ndarray, truth: np.ndarray | None = None
 ) -> Iterator[tuple[dict[str, Any], tuple[np.ndarray, ...]]]:
     """Yields all components of a region but the largest: what is listed of each, and its voxels."""
     if not region.any():
@@ -130,12 +135,11 @@ def describe_islands(
             "distance_mm": float(distance[in_cut].min()),
             "confidence": float(confidence[voxels].mean()),
         }
-        probability = float(expit(np.dot(ODDS, evidence(found))))
+        found["probability"] = float(expit(np.dot(ODDS, evidence(found))))
+        if truth is not None:
+            found["true_share"] = float(truth[voxels].mean())
         rounded = {name: round(value, 3) for name, value in found.items()}
-        yield (
-            {**rounded, "centre_mm": [round(float(c), 1) for c in centre], "probability": round(probability, 3)},
-            voxels,
-        )
+        yield rounded | {"centre_mm": [round(float(c), 1) for c in centre]}, voxels
 
 
 def evidence(island: Mapping[str, float]) -> list[float]:

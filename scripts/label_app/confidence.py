@@ -22,11 +22,10 @@ MEASURES = ("mean_confidence", "mean_entropy", "expected_dice")  # of each regio
 LEADS = "expected_dice"
 MEASURED = (
     "Cases are ordered by their expected Dice: the mean, over the regions that were found, of the Dice that the "
-    "network's own probabilities let expect. On 8 held-out patients it ranked regions as their true Dice did, with a "
-    "correlation of 0.98 (TC), 0.93 (WT) and 0.48 (ET); the critic's confidence reached 0.95, 0.90 and 0.48. As a "
-    "number it was off by 0.16, so it is told in words: low, middle and high are thirds of the cases listed here, no "
-    "more. Within a case, uncertainty is the entropy of the same probabilities: it told wrong voxels within 10 mm of a "
-    "region with an AUROC of 0.87, and so did the critic."
+    "network's own probabilities let expect. On 8 held-out patients it ranked regions a little better than the "
+    "critic's confidence did (docs/critic.md). As a number it is too far off, so it is told in words: low, middle and "
+    "high are thirds of the cases listed here, no more. Within a case, uncertainty is the entropy of the same "
+    "probabilities: within 10 mm of a region it orders voxels by how likely they are wrong about as well as the critic."
 )
 
 

@@ -17,13 +17,12 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from scripts.base.errors import BundleError, report_bundle_errors
 from scripts.base.weights import load_weights
 from scripts.brats import NOT_FOR_DIAGNOSIS
+from scripts.evaluation.reliability.islands import SIZES, count_doubted, doubted_as_text, is_true
 from scripts.inference.islands import describe_islands, evidence
 from scripts.method.networks import VolumetricCritic
 from scripts.tools.critic_predictions import Predictions, read_records
 from scripts.tools.train_critic import BUNDLE, read_cases, read_config
 
-SMALLEST = 0.1  # ml
-TRUE = 0.1  # share of an island that is true, from which on it is held true
 LOST = 0.1  # share of the true islands that may be removed
 FOLDS = 8  # over patients
 
@@ -56,17 +55,16 @@ def main() -> None:
 
 @torch.no_grad()
 def find_islands(critic: VolumetricCritic, paths: Sequence[Path], *, spacing: float) -> list[dict[str, Any]]:
-    """Returns the islands of predictions, as `describe_islands` does, with `case` and the `share` that is true."""
+    """Returns the islands of predictions, of at least the smallest of `SIZES`, with their `case`."""
     islands = []
     for path in paths:
         (record,) = read_records([path])
         mask = record["logits"].float().sigmoid()
         confidence = critic.confidence(mask[None], record["image"][None].float())[0].numpy()
         for region, certain, truth in zip(mask.numpy() > 0.5, confidence, record["label"].numpy() > 0):
-            for island, voxels in describe_islands(region, certain, np.diag([spacing] * 3 + [1])):
-                if island["volume_ml"] >= SMALLEST:
-                    case = path.stem.rsplit("_", 1)[0]
-                    islands.append({**island, "case": case, "share": float(truth[voxels].mean())})
+            for island, _ in describe_islands(region, certain, np.diag([spacing] * 3 + [1]), truth):
+                if island["volume_ml"] >= min(SIZES):
+                    islands.append({**island, "case": path.stem.rsplit("_", 1)[0]})
     return islands
 
 
@@ -89,16 +87,12 @@ def fit_odds(islands: Sequence[dict[str, Any]]) -> tuple[LogisticRegression, flo
 
 
 def describe(islands: Sequence[dict[str, Any]], probabilities: np.ndarray, threshold: float) -> str:
-    """Returns in words how many true and false islands the threshold removes, all and those of at least 0.5 ml."""
-    true, large = _true(islands), np.array([island["volume_ml"] >= 0.5 for island in islands], bool)
-    removed = probabilities < threshold
-    words = [
-        f"{(removed & chosen & ~true).sum()} of {(chosen & ~true).sum()} false and "
-        f"{(removed & chosen & true).sum()} of {(chosen & true).sum()} true islands of at least {size} ml"
-        for size, chosen in ((SMALLEST, np.ones_like(large)), (0.5, large))
-    ]
+    """Returns in words how many true and false islands have a probability below the threshold, for each of `SIZES`."""
+    true = _true(islands)
+    judged = [{**island, "probability": p} for island, p in zip(islands, probabilities)]
+    words = [doubted_as_text(counts) for counts in count_doubted(judged, threshold=threshold)]
     area = f"{roc_auc_score(true, probabilities):.3f}" if 0 < true.sum() < len(true) else "n/a"
-    return f"removes {', '.join(words)}; AUROC {area}"
+    return f"{'; '.join(words)}; AUROC {area}"
 
 
 def _probabilities(fit: LogisticRegression, islands: Sequence[dict[str, Any]]) -> np.ndarray:
@@ -110,7 +104,7 @@ def _scores(islands: Sequence[dict[str, Any]]) -> np.ndarray:
 
 
 def _true(islands: Sequence[dict[str, Any]]) -> np.ndarray:
-    return np.array([island["share"] >= TRUE for island in islands], bool)
+    return np.array([is_true(island) for island in islands], bool)
 
 
 if __name__ == "__main__":

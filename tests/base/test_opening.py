@@ -8,9 +8,10 @@ from pathlib import Path
 import monai
 import pytest
 import torch
+from monai.transforms import LoadImage
 
 from scripts.base.errors import BundleError
-from scripts.base.opening import MONAI, check_monai, ignore_scaler_warnings
+from scripts.base.opening import MONAI, check_monai, ignore_needless_warnings
 
 
 def test_another_monai_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,12 +21,14 @@ def test_another_monai_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
         check_monai()
 
 
-def test_gradient_scalers_on_cpus_are_not_warned_of() -> None:
+def test_what_cpus_lack_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ignore_scaler_warnings()
+        ignore_needless_warnings()
         torch.cuda.amp.GradScaler()
+        LoadImage()
     assert not caught
+    assert not caplog.records
 
 
 def test_the_version_is_that_of_the_requirements() -> None:

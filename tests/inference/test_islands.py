@@ -49,6 +49,13 @@ def test_islands_are_listed_with_size_place_and_probability_and_stay() -> None:
     assert trusted["probability"] > DOUBTED > doubted["probability"]
 
 
+def test_with_a_truth_each_island_has_its_true_share() -> None:
+    truth = torch.zeros(3, 20, 20, 20)
+    truth[1, 12:15, 12:15, 12] = 1  # a third of the doubted island
+    result = ListIslandsd("pred")(make_item() | {"label": truth})
+    assert {island["volume_ml"]: island["true_share"] for island in result["islands"]} == {0.216: 0.333, 0.064: 0}
+
+
 def test_the_islands_of_a_case_are_written(tmp_path: Path) -> None:
     islands = ListIslandsd("pred")(make_item())["islands"]
     state = SimpleNamespace(batch=[{"case": "a"}], output=[{"islands": islands}])

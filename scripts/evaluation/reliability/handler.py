@@ -37,7 +37,8 @@ class ReliabilityHandler:
     verdict. What is expected of a case (`expected_of_case`) needs no truth, and becomes metrics of the report.
 
     The evaluator's output must contain `regions`, `label`, `probabilities` and `confidence`, each (3, H, W, D), and
-    its batch `case`. Cases that lack one are skipped; if all do, the handler says so and writes no file.
+    `islands` (of `scripts.inference.ListIslandsd`), and its batch `case`. Cases that lack one are skipped; if all do,
+    the handler says so and writes no file.
 
     Args:
         output_dir: folder of the files.
@@ -46,6 +47,7 @@ class ReliabilityHandler:
     def __init__(self, output_dir: PathLike) -> None:
         self.folder = Path(output_dir)
         self._rows: list[Row] = []
+        self._islands: list[dict[str, Any]] = []
         self._expected: list[dict[str, list[float]]] = []
 
     def results_of(self, cases: Sequence[str]) -> list[Path]:
@@ -61,6 +63,7 @@ class ReliabilityHandler:
     def __call__(self, engine: Evaluator) -> None:
         """Adds the metrics to the engine's state, writes the files and prints the verdict."""
         rows, expected = gather_from_processes(self._rows), gather_from_processes(self._expected)
+        islands = gather_from_processes(self._islands)
         if any(expected):
             state: Any = engine.state
             state.metric_details |= {name: np.array([e.get(name, UNKNOWN) for e in expected]) for name in EXPECTED}
@@ -72,7 +75,7 @@ class ReliabilityHandler:
                 file.unlink()
             print("reliability of the critic: left out, because there is no confidence (--confidence true) or no truth")
             return
-        summary = summarise(rows)
+        summary = summarise(rows, islands)
         write_csv(table, [{k: v for k, v in row.items() if not k.endswith("_calibration")} for row in rows])
         write_json(record, summary)
         write_result(picture, draw_reliability(summary, rows))
@@ -80,6 +83,7 @@ class ReliabilityHandler:
 
     def _clear(self) -> None:
         self._rows.clear()
+        self._islands.clear()
         self._expected.clear()
 
     def _score(self, engine: Evaluator) -> None:
@@ -95,6 +99,7 @@ class ReliabilityHandler:
             if len(volumes) == len(names):
                 scores = score_case(*(volumes[name] for name in names), spacing=spacing)
                 self._rows += [{"case": str(item["case"])} | row for row in scores]
+                self._islands += output["islands"]
 
 
 def _to_numpy(volume: torch.Tensor) -> np.ndarray:

@@ -49,6 +49,10 @@ def reliability_section(folder: PathLike) -> Section | None:
         ]
         for zone, found in summary["calibration"].items()
     }
+    islands = [
+        [f"{found['at_least_ml']} ml", *(f"{found[f'{name}_doubted']} of {found[name]}" for name in ("false", "true"))]
+        for found in summary["islands"]
+    ]
     html = render(
         TEMPLATE,
         verdict=summary["verdict"],
@@ -57,6 +61,7 @@ def reliability_section(folder: PathLike) -> Section | None:
         correlations=correlations,
         expected=expected,
         interval=summary["volume_interval"],
+        islands=islands,
         picture=base64.b64encode(path.with_suffix(".png").read_bytes()).decode(),
         bins=bins,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import bootstrap, spearmanr
 
 from scripts.brats import NOT_FOR_DIAGNOSIS, REGIONS
+from scripts.evaluation.reliability.islands import count_doubted, doubted_as_text
 from scripts.evaluation.reliability.scores import UNCERTAINTIES, ZONES, Row
 
 SCORES = {"auroc": "AUROC", "average_precision": "AP"}
@@ -22,8 +23,12 @@ ZONE_TITLES = {
 }
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """Averages the rows of `score_case` and compares the two measures of uncertainty.
+def summarise(rows: Sequence[Row], islands: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Averages the rows of `score_case`, compares the two measures of uncertainty, and counts islands.
+
+    Args:
+        rows: of all cases.
+        islands: of all cases, as `scripts.inference.ListIslandsd` lists them where there is a truth.
 
     Returns:
         `zones`: for each zone and region, and for `all` regions, the means of `wrong_share`, `auroc_*` and
@@ -32,8 +37,8 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         and `high` of the interval over cases (see `_difference`); `correlation`: for each region, Spearman's rank
         correlation over the `n` cases of Dice with the critic's mean confidence (`critic`) and with the negative mean
         entropy (`entropy`); `expected_dice` and `calibration`: of these functions; `volume_interval`: of how many of
-        `n` regions it holds the true volume; `verdict`: lines of text; `cases` and `note`. What cannot be computed is
-        None.
+        `n` regions it holds the true volume; `islands`: of `count_doubted`; `verdict`: lines of text; `cases` and
+        `note`. What cannot be computed is None.
     """
     zones: dict[str, Any] = {}
     for zone in ZONES:
@@ -47,6 +52,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     known = [row for row in rows if not math.isnan(row["expected_dice_critic"])]
     held = [row["volume_low_ml"] <= row["volume_ml"] <= row["volume_high_ml"] for row in known]
     expected = expected_dice(rows)
+    doubted = count_doubted(islands)
     return {
         "note": NOT_FOR_DIAGNOSIS,
         "cases": len(rows) // len(REGIONS),
@@ -55,7 +61,12 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "expected_dice": expected,
         "volume_interval": {"n": len(known), "held": sum(held)},
         "calibration": calibration(rows),
-        "verdict": [*_verdict(zones, correlation), *_verdict_on_dice(expected["all"])],
+        "islands": doubted,
+        "verdict": [
+            *_verdict(zones, correlation),
+            *_verdict_on_dice(expected["all"]),
+            *_verdict_on_islands(doubted[-1]),
+        ],
     }
 
 
@@ -193,6 +204,10 @@ def _verdict_on_dice(found: Mapping[str, float | int | None]) -> list[str]:
         f"against {as_text(max(errors))}) and the order of cases from the {UNCERTAINTY_NAMES[surer]} (rank correlation "
         f"{as_text(max(ranks))} against {as_text(min(ranks))}), means over the regions"
     ]
+
+
+def _verdict_on_islands(counts: Mapping[str, float]) -> list[str]:
+    return [doubted_as_text(counts)] if counts["false"] + counts["true"] else []
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -27,13 +27,16 @@ from tests.tolerances import SIX_DIGITS
 def run_handler(folder: Path, *, without: str | None = None) -> dict[str, np.ndarray]:
     """Evaluates three cases, one after the other, with 2 mm voxels, and returns the metrics that are added."""
 
-    def step(engine: Engine, batch: list[dict[str, Any]]) -> list[dict[str, torch.Tensor]]:
+    def step(engine: Engine, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
         case = make_case(batch[0]["seed"])
         names = {"prediction": "regions"}
         affine = torch.diag(torch.tensor([2.0, 2, 2, 1]))
-        output = {names.get(n, n): MetaTensor(torch.as_tensor(v).float(), affine=affine) for n, v in case.items()}
+        output: dict[str, Any] = {
+            names.get(n, n): MetaTensor(torch.as_tensor(v).float(), affine=affine) for n, v in case.items()
+        }
         output["label"] = output.pop("truth")
-        return [{name: volume for name, volume in output.items() if name != without}]
+        islands = [{"volume_ml": 1.0, "probability": 0.05, "true_share": share} for share in (0.0, 1.0)]
+        return [{name: volume for name, volume in output.items() if name != without} | {"islands": islands}]
 
     engine = Engine(step)
     state: Any = engine.state
@@ -59,6 +62,7 @@ def test_the_handler_writes_rows_summary_and_verdict(tmp_path: Path, capsys: pyt
     )
     summary = json.loads((tmp_path / "reliability.json").read_text(), parse_constant=pytest.fail)
     assert summary["cases"] == 3
+    assert "of islands of at least 0.5 ml, 3 of 3 false and 3 of 3 true ones are held wrong" in summary["verdict"]
     printed = capsys.readouterr().out
     assert all(line in printed for line in summary["verdict"])
     assert "Not for diagnosis." in printed
