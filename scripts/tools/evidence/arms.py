@@ -37,21 +37,24 @@ ARMS: dict[str, Settings] = {
 # VAT and its controls, which are compared with it
 VAT_FIRST = (WITH_VAT, WITH_CROSS_ENTROPY, WITH_RANDOM)
 
-# the levers of variety and smoothness, each by itself beside VAT
+# the levers of variety and smoothness, each by itself beside VAT, without a critic
 DROPPED = "modalities dropped"
 LEVERS: dict[str, Settings] = {
-    "lesions of others": {"lesion_mix_prob": 0.3} | NO_CRITIC,
-    "wider turns and zooms": {"max_turn": 0.4, "max_zoom": 0.25} | NO_CRITIC,
-    "more changes of intensity": {"intensity_prob": 0.1} | NO_CRITIC,
-    DROPPED: {"drop_modality_prob": 0.15} | NO_CRITIC,
-    "more patches of tumour": {"tumour_patches": 0.33} | NO_CRITIC,
-    "mean of weights": {"weight_average": 0.01} | NO_CRITIC,
-    "weight decay": {"weight_decay": 0.01} | NO_CRITIC,
-    "dropout": {"network_def#dropout": 0.1} | NO_CRITIC,
-    "VAT from the start": {"vat_start": 0} | NO_CRITIC,
-    "VAT of twice the size": {"vat_epsilon": 0.06} | NO_CRITIC,
-    "VAT of five times the weight": {"lambda_vat": 1.0} | NO_CRITIC,
-    "cross-entropy of that weight": CROSS_ENTROPY | {"lambda_vat": 1.0} | NO_CRITIC,
+    name: lever | NO_CRITIC
+    for name, lever in {
+        "lesions of others": {"lesion_mix_prob": 0.3},
+        "wider turns and zooms": {"max_turn": 0.4, "max_zoom": 0.25},
+        "more changes of intensity": {"intensity_prob": 0.1},
+        DROPPED: {"drop_modality_prob": 0.15},
+        "more patches of tumour": {"tumour_patches": 0.33},
+        "mean of weights": {"weight_average": 0.01},
+        "weight decay": {"weight_decay": 0.01},
+        "dropout": {"network_def#dropout": 0.1},
+        "VAT from the start": {"vat_start": 0},
+        "VAT of twice the size": {"vat_epsilon": 0.06},
+        "VAT of five times the weight": {"lambda_vat": 1.0},
+        "cross-entropy of that weight": CROSS_ENTROPY | {"lambda_vat": 1.0},
+    }.items()
 }
 
 
