@@ -19,14 +19,15 @@ def read_config() -> ConfigParser:
 
 
 def test_each_line_of_the_module_exports_one_setting_as_json() -> None:
-    comment, *lines = settings_module(read_config()).splitlines()
+    config = read_config()
+    comment, *lines = settings_module(config).splitlines()
     assert comment.startswith("// Written by")
     exported = {}
     for line in lines:
         name, value = line.removeprefix("export const ").removesuffix(";").split(" = ", maxsplit=1)
         exported[name] = json.loads(value)
-    assert exported == json.loads(json.dumps(page_settings(read_config())))
-    assert (exported["SPACING"], exported["PERCENTILES"]) == (2.0, [1, 99])
+    assert exported == json.loads(json.dumps(page_settings(config)))
+    assert (exported["SPACING"], exported["PERCENTILES"]) == (config["spacing"], [1, 99])
 
 
 def test_named_groups_are_written_as_in_javascript() -> None:
