@@ -39,23 +39,21 @@ VAT_FIRST = (WITH_VAT, WITH_CROSS_ENTROPY, WITH_RANDOM)
 
 # the levers of variety and smoothness, each by itself beside VAT, without a critic
 DROPPED = "modalities dropped"
-LEVERS: dict[str, Settings] = {
-    name: lever | NO_CRITIC
-    for name, lever in {
-        "lesions of others": {"lesion_mix_prob": 0.3},
-        "wider turns and zooms": {"max_turn": 0.4, "max_zoom": 0.25},
-        "more changes of intensity": {"intensity_prob": 0.1},
-        DROPPED: {"drop_modality_prob": 0.15},
-        "more patches of tumour": {"tumour_patches": 0.33},
-        "mean of weights": {"weight_average": 0.01},
-        "weight decay": {"weight_decay": 0.01},
-        "dropout": {"network_def#dropout": 0.1},
-        "VAT from the start": {"vat_start": 0},
-        "VAT of twice the size": {"vat_epsilon": 0.06},
-        "VAT of five times the weight": {"lambda_vat": 1.0},
-        "cross-entropy of that weight": CROSS_ENTROPY | {"lambda_vat": 1.0},
-    }.items()
+BESIDE_VAT: dict[str, Settings] = {
+    "lesions of others": {"lesion_mix_prob": 0.3},
+    "wider turns and zooms": {"max_turn": 0.4, "max_zoom": 0.25},
+    "more changes of intensity": {"intensity_prob": 0.1},
+    DROPPED: {"drop_modality_prob": 0.15},
+    "more patches of tumour": {"tumour_patches": 0.33},
+    "mean of weights": {"weight_average": 0.01},
+    "weight decay": {"weight_decay": 0.01},
+    "dropout": {"network_def#dropout": 0.1},
+    "VAT from the start": {"vat_start": 0},
+    "VAT of twice the size": {"vat_epsilon": 0.06},
+    "VAT of five times the weight": {"lambda_vat": 1.0},
+    "cross-entropy of that weight": CROSS_ENTROPY | {"lambda_vat": 1.0},
 }
+LEVERS = {name: lever | NO_CRITIC for name, lever in BESIDE_VAT.items()}
 
 
 def schedule(steps: int) -> Settings:
