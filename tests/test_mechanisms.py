@@ -55,6 +55,12 @@ CUTS = {
         "self.scales[0] * opinion",
         "method/test_networks.py::test_the_gradient_moves_the_mask_towards_the_opinion_and_does_not_reward_certainty",
     ),
+    "the norm adds in blocks": (
+        "scripts/method/group_norm.py",
+        "if not self._is_summed_value_by_value(input):",
+        "if True:",
+        "method/test_group_norm.py::test_a_whole_brain_is_normalised_as_in_float64",
+    ),
     "VAT gives a gradient": (
         VAT,
         "segmenter_scaler(engine).scale(weight * loss).backward()",

@@ -10,11 +10,15 @@ from typing import Any
 
 import torch
 from monai.networks.blocks import Convolution
+from monai.networks.layers import Norm
 from monai.networks.nets import BasicUNet
 from torch import nn
 
 from scripts.base.errors import BundleError
+from scripts.method.group_norm import PreciseGroupNorm
 from scripts.method.precision import at_least_float32
+
+Norm.add_factory_class("precise_group", PreciseGroupNorm)  # `norm: [precise_group, ...]` in a config
 
 SIGHTS = ("mask", "image_and_mask")
 # smallest probability that is told from 0, and largest from 1, so that logits stay below 9.3

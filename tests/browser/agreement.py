@@ -19,14 +19,13 @@ from scripts.browser.packages import ARCHIVES, fetch_packages
 from scripts.browser.site import build_site, write_site
 from scripts.evaluation.metrics.calibration import NEIGHBOURHOOD
 from tests.browser.served import serve
-from tests.browser.test_page import PATIENCE, PLAIN, download, infer, segment
+from tests.browser.test_page import PATIENCE, download, infer, segment
 from tests.conftest import CHROMIUM, FLAGS
 from tests.outputs import label_dice
 from tests.test_workflows import BUNDLE, INFERENCE
 
 # a host that is neither https nor this machine, on which browsers allow neither service workers nor threads
 HOST = "page.test"
-LAYOUTS: dict[str, dict[str, str]] = {"channels_last": {}, "plain": PLAIN}
 
 
 def main() -> None:
@@ -56,12 +55,12 @@ def main() -> None:
 
 
 def compare(page: Any, dataset: Path, case: Path) -> str:
-    """Segments a case in the page and by the commands, these also with PyTorch's plain order of voxels in memory.
+    """Segments a case in the page and by the commands.
 
     Returns:
-        For each of the two: voxels that differ, the Dice of each label, the share of voxels within the brain's box
-        whose confidence differs by more than 0.01, and the mean difference of the confidence within 10 mm of each
-        region; then the seconds from the choice of the files to the overlay, and what the page says of its times.
+        Size of the case; voxels that differ; Dice of each label; share of the voxels within the brain's box whose
+        confidence differs by more than 0.01; mean difference of the confidence within 10 mm of each region; seconds
+        from the choice of the files to the overlay; what the page says of its times.
     """
     start = time.monotonic()
     segment(page, sorted(case.iterdir()), case.name)
@@ -73,18 +72,16 @@ def compare(page: Any, dataset: Path, case: Path) -> str:
     for region in REGIONS:
         page.select_option("#region", region)
         certain.append(read(download(page, "#save-confidence", dataset)))
-    cells = [" x ".join(map(str, found.shape))]
-    for name, settings in LAYOUTS.items():
-        expected = infer(dataset, dataset / name, **settings)
-        wanted = read(expected / f"{case.name}_seg.nii.gz")
-        confidence = np.moveaxis(read(expected / f"{case.name}_confidence.nii.gz"), -1, 0)
-        dice = " / ".join(f"{label_dice(found == value, wanted == value):.4f}" for value in (1, 2, 4))
-        doubtful = (confidence < 1).any(axis=0)
-        difference = np.abs(np.stack(certain) - confidence)
-        off = (difference > 0.0101).any(axis=0).sum() / doubtful.sum()
-        near = " / ".join(f"{mean:.5f}" for mean in means_near(difference, wanted, spacing))
-        cells += [f"{(found != wanted).sum()} of {(wanted > 0).sum()}", dice, f"{off:.3%}", near]
-    return " | ".join([*cells, f"{seconds:.1f} s", said])
+    expected = infer(dataset, dataset / "expected")
+    wanted = read(expected / f"{case.name}_seg.nii.gz")
+    confidence = np.moveaxis(read(expected / f"{case.name}_confidence.nii.gz"), -1, 0)
+    dice = " / ".join(f"{label_dice(found == value, wanted == value):.4f}" for value in (1, 2, 4))
+    doubtful = (confidence < 1).any(axis=0)
+    difference = np.abs(np.stack(certain) - confidence)
+    off = (difference > 0.0101).any(axis=0).sum() / doubtful.sum()
+    near = " / ".join(f"{mean:.5f}" for mean in means_near(difference, wanted, spacing))
+    cells = [" x ".join(map(str, found.shape)), f"{(found != wanted).sum()} of {(wanted > 0).sum()}", dice]
+    return " | ".join([*cells, f"{off:.3%}", near, f"{seconds:.1f} s", said])
 
 
 def means_near(difference: np.ndarray, labels: np.ndarray, spacing: np.ndarray) -> list[float]:

@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from scripts.brats import Item
 from scripts.data.phantoms import make_cohort
 from scripts.tools.active_learning import choose
@@ -31,6 +33,7 @@ def test_cases_are_chosen_by_their_score() -> None:
     assert chosen("random", 3) == chosen("random", 3)
 
 
+@pytest.mark.slow  # runs the whole tool
 def test_the_command_compares_the_ways_of_choosing(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "phantoms", cases=6, shape=(48, 48, 40))
     options = {"reviewed": 2, "draws": 1, "epochs": 2, "finetune_epochs": 1, "output_dir": tmp_path / "out"}

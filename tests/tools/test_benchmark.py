@@ -117,6 +117,7 @@ def test_the_command_prints_tables_and_writes_every_run(
         main()
 
 
+@pytest.mark.slow  # runs the whole tool
 def test_a_whole_command_is_run_and_its_failure_is_told(tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path)
     _, tasks, _ = next(benchmark.commands())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from scripts.data.cohort import Cohort
 from scripts.data.discovery import find_cases
@@ -27,6 +28,7 @@ def test_links_are_cases_of_their_own(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache" / f"sound_cases_{RULES}").iterdir())) == 5
 
 
+@pytest.mark.slow  # runs the whole tool
 def test_each_part_gets_a_row_of_time_and_memory() -> None:
     settings = '{"patch_size": 16, "features": 8, "critic_features": 4, "spacing": 5.0}'
     command = [

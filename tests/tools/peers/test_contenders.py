@@ -24,6 +24,7 @@ def datalist(cohort: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow  # runs the whole tool
 def test_a_contender_trains_evaluates_and_says_what_it_cost(datalist: Path, tmp_path: Path, quickly: None) -> None:
     settings = {name: value for name, value in TINY.items() if name != "epochs"} | NO_VAT | NO_CRITIC | OWN_START
     contender = Contender(settings | {"cache_dir": tmp_path / "cache"}, SEGRESNET, windows=True)
