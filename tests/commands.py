@@ -7,6 +7,7 @@ own folder, environment, arguments, output and exit code, and runs the module as
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -59,6 +60,7 @@ def server() -> CommandServer:
     global _server
     if _server is None:
         _server = CommandServer()
+        atexit.register(stop_server)  # for programs outside pytest, such as tests.browser.agreement
     return _server
 
 
@@ -140,8 +142,6 @@ def _become(request: Mapping[str, Any]) -> None:
     sys.path[0] = request["cwd"]  # as `python -m` does
     code = _run_module(request["words"])
     with contextlib.suppress(BaseException):
-        import atexit
-
         atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

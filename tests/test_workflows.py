@@ -480,7 +480,7 @@ def test_the_recipe_of_more_variety() -> None:
 
 def test_training_and_inference_describe_the_shipped_weights() -> None:
     train, inference = (yaml.safe_load((BUNDLE / name).read_text()) for name in (TRAIN, INFERENCE))
-    for setting in ("features", "critic_features", "spacing", "patch_size", "network_def", "critic_def"):
+    for setting in ("features", "critic_features", "spacing", "network_def", "critic_def"):
         assert train[setting] == inference[setting]
     for config in (TRAIN, INFERENCE):
         parser = ConfigParser()

@@ -26,8 +26,8 @@ from scripts.data.transforms import MISSING
 # Log-odds that an island is a tumour, of 1, logit of its mean confidence, log of its ml and log of 1 + its mm to the
 # largest component. The mean confidence alone does not tell: an island is certain in its middle, true or false.
 # Fitted by scripts.tools.island_odds (docs/critic.md); below DOUBTED were a tenth of the true islands there.
-ODDS = (0.11, 1.69, 0.31, -0.6)
-DOUBTED = 0.18
+ODDS = (0.15, 1.51, 0.43, -0.75)
+DOUBTED = 0.16
 
 
 class ListIslandsd(MapTransform):

@@ -16,8 +16,9 @@ pytestmark = pytest.mark.skipif(
     not (optional_import("onnx")[1] and optional_import("onnxruntime")[1]),
     reason="ONNX is not installed: requirements-export.txt",
 )
-# odd at every level, odd at some, as small as the commands run whole, and as many voxels as a brain has
-SIZES = [(31, 45, 37), (40, 34, 48), (16, 17, 33), (68, 88, 71)]
+A_BRAIN = (85, 110, 89)  # as many voxels as one has at 1.6 mm
+# odd at every level, odd at some, as small as the commands run whole
+SIZES = [(31, 45, 37), (40, 34, 48), (16, 17, 33), pytest.param(A_BRAIN, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")

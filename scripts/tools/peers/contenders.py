@@ -113,10 +113,13 @@ class Contender:
         return {"parameters_million": parameters / 1e6, "case_seconds": sum(seconds) / len(seconds)}
 
 
+PATCH: Settings = {"patch_size": 64}  # of training, and of the windows
+AT_2_MM: Settings = PATCH | {"spacing": 2.0}
+DICE_ALONE = AT_2_MM | NO_VAT | NO_CRITIC
 CONTENDERS: dict[str, Contender] = {
-    "train.yaml: 16 features, 2 mm, Dice, VAT and critic": Contender(),
-    "the same, Dice alone": Contender(NO_VAT | NO_CRITIC),
-    "24 features": Contender({"features": 24}),
-    "1.5 mm": Contender({"spacing": 1.5}),
-    "SegResNet of the model zoo, 2 mm, Dice alone": Contender(NO_VAT | NO_CRITIC | OWN_START, SEGRESNET, windows=True),
+    "train.yaml: 16 features, 2 mm, Dice, VAT and critic": Contender(AT_2_MM),
+    "the same, Dice alone": Contender(DICE_ALONE),
+    "24 features": Contender(AT_2_MM | {"features": 24}),
+    "1.5 mm": Contender(PATCH | {"spacing": 1.5}),
+    "SegResNet of the model zoo, 2 mm, Dice alone": Contender(DICE_ALONE | OWN_START, SEGRESNET, windows=True),
 }
