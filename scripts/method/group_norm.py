@@ -14,7 +14,7 @@ class PreciseGroupNorm(nn.GroupNorm):
     m and v are mean and variance over voxels and a group's channels. In the channels-last order of voxels, PyTorch
     2.13's kernel for CPUs adds up a group's values one by one, and over a whole brain its float32 sums are off so far
     that the segmenter's logits change by up to 0.6. Where gradients are needed, in half precision and on GPUs, this is
-    PyTorch's own: patches are smaller, and its backward pass is several times cheaper.
+    PyTorch's own.
 
     Its name in MONAI's factory is `precise_group`; arguments and weights are those of `torch.nn.GroupNorm`.
     """
